@@ -10,7 +10,7 @@ use crate::model::issue::IssueRefusal;
 use crate::model::reason::Reason;
 use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::model::user::{OperatorAct, Touched};
-use crate::store::{By, Change, LOCKED_FOR_GOOD, OWN_REMOVAL, SEED_TAKEN, StoreError};
+use crate::store::{By, Change, LOCKED_FOR_GOOD, OWN_REMOVAL, Prunable, SEED_TAKEN, StoreError};
 use crate::time::{UnixTime, millis};
 use std::sync::Arc;
 use std::time::Duration;
@@ -224,8 +224,13 @@ impl Admin {
 
     /// Removes old audit records, in whole segments; returns whether there were any.
     pub async fn prune_audit(&self, before: UnixTime, by: By) -> Result<bool, AdminError> {
+        let prunable = self.core.store.prunable(before).await?;
+        self.prune(prunable, by).await
+    }
+
+    async fn prune(&self, prunable: Option<Prunable>, by: By) -> Result<bool, AdminError> {
         let store = &self.core.store;
-        let Some(prunable) = store.prunable(before).await? else {
+        let Some(prunable) = prunable else {
             return Ok(false);
         };
         match store.change(Change::PruneAudit(prunable), by).await {
@@ -242,6 +247,13 @@ impl Admin {
         let newest = at.min(self.core.store.high_water());
         let before = UnixTime::from_millis(newest.as_millis().saturating_sub(millis(keep)));
         self.prune_audit(before, by).await
+    }
+
+    /// Removes the oldest audit records, in whole segments, as far as there are more octets than `most`.
+    pub async fn prune_audit_larger(&self, most: u64) -> Result<bool, AdminError> {
+        let by = By::daemon(self.core.arrival()?);
+        let prunable = self.core.store.prunable_beyond(most).await?;
+        self.prune(prunable, by).await
     }
 }
 

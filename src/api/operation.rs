@@ -23,11 +23,12 @@ calls! {
     ///
     /// Decisions go on meanwhile; one backup is made at a time. It is whole when the stream has ended without an
     /// error; `oncegate restore` makes a store of it, in which no used code is good again. It needs the master key,
-    /// which is not in it.
+    /// which is not in it. With `since` it holds only what came behind another backup, and is restored with that.
     Backup = backup: POST "/v1/admin/backup" in "operation" for ADMIN,
+        query BackupQuery,
         200 "The backup": String
         => media(&["application/octet-stream"])
-        => fails(&[(409, "Another backup is being made")]);
+        => fails(&[(409, "Another backup is being made, or the journal has not gone on from the one named")]);
 
     /// Loaded policies.
     ListPolicies = list_policies: GET "/v1/admin/policies" in "policies" for LOOK,
@@ -123,6 +124,9 @@ pub struct Status {
     pub rejects: u64,
     /// Requests that could not be decided since start.
     pub undecided: u64,
+    /// Decisions of the last hour; absent where no daemon runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_hour: Option<LastHour>,
     /// Rows and tables of the store that are damaged: logins of the users whom they concern are not decided.
     #[serde(default)]
     pub damaged: u64,
@@ -166,6 +170,18 @@ pub struct Status {
     pub now: String,
     /// The latest time on record.
     pub last_seen: String,
+}
+
+/// Decisions of the last hour by the minute, the oldest first; the last one is the minute that runs. A daemon that has not
+/// run for an hour has fewer.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+pub struct LastHour {
+    /// Accepts.
+    pub accepts: Vec<u64>,
+    /// Rejects.
+    pub rejects: Vec<u64>,
+    /// Requests that could not be decided.
+    pub undecided: Vec<u64>,
 }
 
 /// A background job of the daemon.
@@ -237,6 +253,21 @@ pub struct ClockJump {
     pub seconds: i64,
     /// What happened, in words.
     pub detail: String,
+}
+
+/// What a backup goes on from; the header of that backup has all of it.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct BackupQuery {
+    /// The id of that backup; without it the backup is whole by itself.
+    pub since: Option<String>,
+    /// The id of its store.
+    pub store: Option<String>,
+    /// The last record in it.
+    pub head: Option<u64>,
+    /// The MAC of that record, hexadecimal.
+    pub head_mac: Option<String>,
 }
 
 /// Which users `clock/recover` sees to.

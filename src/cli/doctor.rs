@@ -10,6 +10,7 @@ use crate::daemon::Site;
 
 mod daemon;
 mod methods;
+mod places;
 mod report;
 pub(super) mod site;
 
@@ -39,6 +40,7 @@ impl Doctor {
                     site::disk(&mut report, &site.config.store.dir);
                     site::couriers(&mut report, &site);
                     site::webhooks(&mut report, &site).await;
+                    places::places(&mut report, &site).await;
                     site::certificate(&mut report, &site);
                     policies = site::policy_files(&mut report, &site);
                     let gateways = site.config.delivery.gateways.iter();

@@ -19,10 +19,10 @@ pub(super) struct Status {}
 pub(super) enum Clock {
     /// Accept the present time although it is before times on record
     #[command(
-        after_help = "Only when the clock was wrong before and has been put right: after a clock that was\n\
-        ahead, or a virtual machine that was resumed with the wrong time. Codes that were accepted stay\n\
-        used up, also when their time comes; tokens, waits and locks that lie in that time are taken\n\
-        back, and the users are listed. It may be repeated when it was interrupted."
+        after_help = "Only when the clock was wrong before and has been put right: after a clock that was ahead, or a \
+    virtual machine that was resumed with the wrong time. Codes that were accepted stay used up, also \
+    when their time comes; tokens, waits and locks that lie in that time are taken back, and the users \
+    are listed. It may be repeated when it was interrupted."
     )]
     Recover(Recover),
 }
@@ -142,6 +142,9 @@ fn describe(status: &api::Status) -> String {
             status.accepts, status.rejects, status.undecided
         ),
     );
+    if let Some(hour) = &status.last_hour {
+        table.lines("last hour", &last_hour(hour));
+    }
     table.pair(
         "queue",
         format!("{} of {}", status.queue, status.queue_limit),
@@ -170,6 +173,49 @@ fn describe(status: &api::Status) -> String {
     table.pair("last seen", local_time(&status.last_seen));
     table.text()
 }
+
+/// The decisions of the last hour, a line for each outcome that there was.
+fn last_hour(hour: &api::LastHour) -> String {
+    let lines = [
+        ("accepted", &hour.accepts),
+        ("rejected", &hour.rejects),
+        ("not decided", &hour.undecided),
+    ];
+    let mut text = String::new();
+    for (what, minutes) in lines {
+        let all: u64 = minutes.iter().sum();
+        let most = minutes.iter().max().copied().unwrap_or_default();
+        if all > 0 {
+            push!(
+                text,
+                "{} {all} {what}, at most {most} a minute\n",
+                sparkline(minutes, most)
+            );
+        }
+    }
+    if text.is_empty() {
+        text.push_str("no decision");
+    }
+    text
+}
+
+/// A bar for each minute of an hour, the present one at the right; blank where the daemon did not run.
+fn sparkline(minutes: &[u64], most: u64) -> String {
+    let mut line = " ".repeat(HOUR.saturating_sub(minutes.len()));
+    line.extend(minutes.iter().map(|count| {
+        let height = count.saturating_mul(7).div_ceil(most.max(1));
+        let height = usize::try_from(height).unwrap_or_default();
+        BARS.get(height).copied().unwrap_or(' ')
+    }));
+    line
+}
+
+/// Minutes of a line.
+const HOUR: usize = 60;
+/// From nothing to the highest, an eighth of a line each.
+const BARS: [char; 8] = [
+    '\u{2581}', '\u{2582}', '\u{2583}', '\u{2584}', '\u{2585}', '\u{2586}', '\u{2587}', '\u{2588}',
+];
 
 /// What is damaged, one under the other, and what mends it.
 fn damage(status: &api::Status) -> Option<String> {
@@ -292,5 +338,35 @@ mod tests {
         status.fault = Some("disk\u{1b}[2J".to_owned());
         let text = describe(&status);
         assert!(text.contains("not ready: disk\\u{1b}"), "{text}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_as_high_as_its_minute() {
+        let line = sparkline(&[0, 1, 50, 100], 100);
+        assert_eq!(line.chars().count(), HOUR);
+        assert!(
+            line.ends_with(" \u{2581}\u{2582}\u{2585}\u{2588}"),
+            "{line}"
+        );
+        assert!(sparkline(&[0; 60], 0).chars().all(|bar| bar == '\u{2581}'));
+        assert_eq!(sparkline(&[u64::MAX], u64::MAX).chars().count(), HOUR);
+    }
+
+    #[test]
+    fn an_hour_names_what_there_was() {
+        let hour = api::LastHour {
+            accepts: vec![0, 3],
+            rejects: vec![0, 0],
+            undecided: vec![0, 0],
+        };
+        let text = last_hour(&hour);
+        assert!(text.contains("3 accepted, at most 3 a minute"), "{text}");
+        assert!(!text.contains("rejected"), "{text}");
+        assert_eq!(last_hour(&api::LastHour::default()), "no decision");
     }
 }

@@ -200,10 +200,11 @@ impl Transport {
     }
 
     /// Makes a call whose answer is a stream of octets.
-    pub(crate) async fn octets<C: Call<Place = (), Query: Default>>(
+    pub(crate) async fn octets<C: Call<Place = ()>>(
         &self,
+        query: &C::Query,
     ) -> Result<Octets, CliError> {
-        let target = target::<C>((), &C::Query::default())?;
+        let target = target::<C>((), query)?;
         let call = message(C::OPERATION.method, &target, None)?;
         let response = self.request(call).await?;
         let status = response.status();
@@ -367,6 +368,7 @@ async fn local(site: &Site) -> Result<Router, StartError> {
     let app = http::App::new(service, site.config.limits, info);
     app.set_site_files(daemon::site_files(site));
     app.set_rotator(daemon::rotator(site));
+    app.set_master_reader(daemon::master_reader(site));
     Ok(http::local_router(app, nix::unistd::geteuid().as_raw()))
 }
 

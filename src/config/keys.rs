@@ -61,7 +61,7 @@ keys! {
     STORE_WITNESS = "store.witness", "witness",
         "files outside the store that say how far it is, for a store that is put back; a list for more than one";
     KEYS_MASTER = "keys.master", "file:master.key",
-        "the key that seals the store: file:PATH, env:NAME or credential:NAME (systemd)";
+        "the key that seals the store: file:PATH, env:NAME, credential:NAME (systemd) or pkcs11:.. (a hardware security module)";
     KEYS_ALGORITHM = "keys.algorithm", "aes-256-gcm",
         "what seals secrets: aes-256-gcm, aria-256-gcm or seed-128-ctr-hmac-sha256";
     POLICIES_DIR = "policies.dir", "policies", "directory of the policy files";
@@ -72,7 +72,9 @@ keys! {
     AUDIT_SEGMENT_SIZE = "audit.segment_size", "64MiB",
         "size at which a new audit segment begins, 1MiB to 1GiB";
     AUDIT_KEEP = "audit.keep", "forever",
-        "how long audit records are kept, as 400d, at least 1d, or forever; older segments are removed daily";
+        "how long audit records are kept, as 400d, at least 1d, or forever; older segments are removed hourly";
+    AUDIT_KEEP_SIZE = "audit.keep_size", "unlimited",
+        "how much room audit records take, as 100GiB, at least 64MiB, or unlimited; the oldest segments beyond it are removed hourly";
     AUDIT_SHIP_FORMAT = "audit.ship_format", "json",
         "what a shipped audit record looks like: json, or cef (Common Event Format)";
     AUDIT_SHIP_FILE = "audit.ship_file", "",

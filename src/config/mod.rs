@@ -31,6 +31,7 @@ pub mod delivery;
 mod file;
 mod gateways;
 pub mod keys;
+mod pkcs11;
 pub mod placeholder;
 mod reader;
 mod resolve;
@@ -40,6 +41,7 @@ pub mod target;
 pub mod webhooks;
 
 pub use file::{Form, Key, Origin, PREFIX};
+pub use pkcs11::Pkcs11Key;
 
 /// The whole configuration.
 #[derive(Clone, Debug)]
@@ -231,6 +233,8 @@ pub enum MasterKey {
     Env(String),
     /// A file readable by the daemon only.
     File(PathBuf),
+    /// A key object in a hardware security module.
+    Pkcs11(Pkcs11Key),
 }
 
 /// As the configuration writes it.
@@ -240,6 +244,7 @@ impl fmt::Display for MasterKey {
             Self::Credential(name) => write!(f, "credential:{name}"),
             Self::Env(name) => write!(f, "env:{name}"),
             Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Pkcs11(key) => key.fmt(f),
         }
     }
 }
@@ -262,6 +267,8 @@ pub struct Audit {
     pub segment_size: u64,
     /// How long records are kept; none: for ever.
     pub keep: Option<Duration>,
+    /// Octets of records that are kept at most; none: no bound.
+    pub keep_size: Option<u64>,
     /// Where records go beside the store.
     pub ship: Ship,
     /// File for the signed heads of the chain.

@@ -13,8 +13,8 @@ use crate::config::reader::{Resolver, in_range, parse_choice, parse_count, parse
 use crate::config::target::Target;
 use crate::config::{
     Accounting, Audit, Config, EffectiveValue, Engine, Http, Keys, Level, Limits, Log, LogFormat,
-    MasterKey, Outage, Policies, Radius, RadiusTls, Ship, Store, Tls, Web, gateways, keys, sources,
-    webhooks,
+    MasterKey, Outage, Pkcs11Key, Policies, Radius, RadiusTls, Ship, Store, Tls, Web, gateways,
+    keys, sources, webhooks,
 };
 use crate::credential::Cost;
 use crate::diagnostic::{Diagnostic, Findings, units};
@@ -319,11 +319,20 @@ impl Resolver<'_> {
             keep.map(Some)
                 .ok_or_else(|| "write at least 1d, or forever".to_owned())
         });
+        let keep_size = self.one(keys::AUDIT_KEEP_SIZE, |text| {
+            if text == UNLIMITED {
+                return Ok(None);
+            }
+            let keep = in_range(units::size(text)?, KEEP_SIZE_MIN..=u64::MAX);
+            keep.map(Some)
+                .ok_or_else(|| "write at least 64MiB, or unlimited".to_owned())
+        });
         let ship = self.ship(dir);
         let heads = self.path(keys::AUDIT_HEADS, dir);
         Some(Audit {
             segment_size: segment_size?,
             keep: keep?,
+            keep_size: keep_size?,
             ship: ship?,
             heads,
         })
@@ -411,6 +420,7 @@ impl Resolver<'_> {
             Some(("credential", name)) if !name.contains('/') => {
                 Some(MasterKey::Credential(name.to_owned()))
             }
+            Some(("pkcs11", key)) => Pkcs11Key::parse(key, dir).map(MasterKey::Pkcs11),
             Some(_) => None,
         };
         let value = if parsed.is_some() { text } else { "[redacted]" };
@@ -427,8 +437,7 @@ impl Resolver<'_> {
             };
             let message = format!("`keys.master`{origin} does not say where the key is kept");
             let error = Diagnostic::error(message);
-            self.findings
-                .push(error.help("write file:PATH, env:NAME or credential:NAME"));
+            self.findings.push(error.help(MASTER_FORMS));
         }
         parsed
     }
@@ -534,8 +543,14 @@ fn parse_engine(text: &str) -> Result<Engine, String> {
     }
 }
 
+const MASTER_FORMS: &str = "write file:PATH, env:NAME, credential:NAME, or \
+    pkcs11:token=LABEL;object=LABEL?module-path=FILE&pin-source=file:FILE (no pin-value: a PIN does not belong here)";
 /// Word of `audit.keep` for no end.
 const FOREVER: &str = "forever";
+/// Word of `audit.keep_size` for no bound.
+const UNLIMITED: &str = "unlimited";
+/// Least room for audit records.
+const KEEP_SIZE_MIN: u64 = 64 << 20;
 /// Shortest time to keep audit records.
 const KEEP_MIN: Duration = Duration::from_hours(24);
 const SEGMENT_MIN: u64 = 1 << 20;

@@ -29,6 +29,7 @@ pub mod issue;
 pub mod jobs;
 pub mod latency;
 pub mod locks;
+pub mod rates;
 pub mod vital;
 
 /// What all parts share.
@@ -50,6 +51,7 @@ pub struct Core {
     /// The language of people of whom nothing else is known.
     pub(crate) language: ArcSwap<Language>,
     pub(crate) counters: counters::Counters,
+    pub(crate) rates: rates::Rates,
     pub(crate) vitals: Arc<Vitals>,
     pub(crate) jobs: jobs::Jobs,
     pub(crate) latencies: latency::Latencies,
@@ -128,6 +130,7 @@ impl Core {
             other_files: ArcSwap::default(),
             language: ArcSwap::default(),
             counters,
+            rates: rates::Rates::default(),
             vitals: Arc::default(),
             jobs: jobs::Jobs::default(),
             latencies: latency::Latencies::default(),

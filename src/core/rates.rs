@@ -1,13 +1,22 @@
 //! How many decisions were made in each minute of the last day: counted by reading the counters once a minute.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::core::Core;
 use crate::model::reason::{Decision, Reason};
+
+/// Reads the counters every minute until `shutdown`.
+pub async fn count(core: Arc<Core>, shutdown: CancellationToken) {
+    let mut tick = tokio::time::interval(MINUTE);
+    tick.tick().await;
+    while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
+        core.rates.take(&core);
+    }
+}
 
 /// The minutes of the last day.
 #[derive(Default)]
@@ -36,23 +45,6 @@ pub(crate) struct Minute {
 }
 
 impl Rates {
-    /// Reads the counters every minute until `shutdown`.
-    pub(crate) async fn count(&self, core: &Core, shutdown: CancellationToken) {
-        self.begin(core);
-        let mut tick = tokio::time::interval(MINUTE);
-        tick.tick().await;
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                _ = tick.tick() => self.take(core),
-            }
-        }
-    }
-
-    fn begin(&self, core: &Core) {
-        self.lock().totals = totals(core);
-    }
-
     fn take(&self, core: &Core) {
         let now = totals(core);
         let mut ring = self.lock();

@@ -10,6 +10,8 @@ use zeroize::Zeroizing;
 
 use crate::config::{Config, MasterKey, TEMPLATE};
 use crate::daemon::files::POLICIES;
+#[cfg(feature = "hsm")]
+use crate::daemon::hsm;
 use crate::daemon::{StartError, failed};
 use crate::policy;
 use crate::secret::{Key256, SystemEntropy, random};
@@ -251,6 +253,10 @@ pub(crate) fn master_key(place: &MasterKey) -> Result<Key256, StartError> {
             let text = fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
             (Zeroizing::new(text), path.display().to_string())
         }
+        #[cfg(feature = "hsm")]
+        MasterKey::Pkcs11(key) => return hsm::read(key),
+        #[cfg(not(feature = "hsm"))]
+        MasterKey::Pkcs11(_) => return Err(failed(NO_HSM, "use a build with the feature `hsm`")),
     };
     decode_key(text.trim()).ok_or_else(|| {
         failed(
@@ -259,6 +265,9 @@ pub(crate) fn master_key(place: &MasterKey) -> Result<Key256, StartError> {
         )
     })
 }
+
+#[cfg(not(feature = "hsm"))]
+const NO_HSM: &str = "this program was built without PKCS #11";
 
 fn read_key_file(path: &Path) -> Result<Zeroizing<String>, StartError> {
     let metadata = fs::metadata(path).map_err(|error| {
@@ -294,6 +303,15 @@ fn encode_key(key: &[u8; 32]) -> Zeroizing<String> {
     }
     text.push('\n');
     text
+}
+
+/// Writes a key into a new file that only its owner reads, durably.
+pub fn write_key(path: &Path, key: &Key256) -> Result<(), StartError> {
+    file(path, encode_key(key.expose()).as_bytes())?;
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync_directory(parent),
+        _ => sync_directory(Path::new(".")),
+    }
 }
 
 fn decode_key(text: &str) -> Option<Key256> {
@@ -332,7 +350,7 @@ pub(super) fn directory(path: &Path) -> Result<bool, StartError> {
     }
 }
 
-pub(super) fn file(path: &Path, content: &[u8]) -> Result<(), StartError> {
+pub(crate) fn file(path: &Path, content: &[u8]) -> Result<(), StartError> {
     let file = OpenOptions::new()
         .write(true)
         .create_new(true)

@@ -11,11 +11,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::MasterKey;
+use crate::config::{MasterKey, Pkcs11Key};
+#[cfg(feature = "hsm")]
+use crate::daemon::hsm;
 use crate::daemon::install::{master_key, new_key, rename, sync_directory, unwritable};
 use crate::daemon::{Site, StartError, cannot_open, failed, open_store};
 use crate::secret::{Key256, SystemEntropy, random};
-use crate::server::http::{App, RotateError, Rotator};
+use crate::server::http::{App, MasterReader, RotateError, Rotator};
 use crate::store::{By, Change, Store, StoreError};
 use crate::time::{Clock as _, SystemClock};
 
@@ -72,12 +74,18 @@ pub fn rotator(site: &Site) -> Rotator {
     })
 }
 
+/// The way to read the master key of a site again.
+pub fn master_reader(site: &Site) -> MasterReader {
+    let place = site.config.keys.master.clone();
+    Box::new(move || master_key(&place).map_err(|error| error.to_string()))
+}
+
 /// Exchanges the master key of a stopped daemon; the new one is written to a file, and has to be put where
 /// `keys.master` looks for it.
 pub async fn rotate_to(site: &Site, to: &Path) -> Result<(), StartError> {
     let old = master_key(&site.config.keys.master)?;
     let store = open_with_key(site)?;
-    let key = write_new(to)?;
+    let key = new_at(site, to)?;
     let exchanged = store.exchange_master(old, key).await;
     exchanged.map_err(|error| cannot_open(&site.config.store.dir, &error))?;
     let at = SystemClock.now();
@@ -87,6 +95,24 @@ pub async fn rotate_to(site: &Site, to: &Path) -> Result<(), StartError> {
     recorded
         .await
         .map_err(|error| cannot_open(&site.config.store.dir, &error))
+}
+
+/// The key of an object in a hardware security module, which is made unless it is there, or a new one in a file.
+fn new_at(site: &Site, to: &Path) -> Result<Key256, StartError> {
+    let Some(object) = to.to_str().and_then(|to| to.strip_prefix("pkcs11:")) else {
+        return write_new(to);
+    };
+    let object = Pkcs11Key::parse(object, &site.dir).ok_or_else(|| {
+        failed(
+            "--to: this names no key object of a PKCS #11 module",
+            "write 'pkcs11:token=LABEL;object=LABEL?module-path=FILE&pin-source=file:FILE'",
+        )
+    })?;
+    #[cfg(feature = "hsm")]
+    let key = hsm::make(&object)?;
+    #[cfg(not(feature = "hsm"))]
+    let key = master_key(&MasterKey::Pkcs11(object))?;
+    Ok(key)
 }
 
 /// A new key in a file of its own, durably.

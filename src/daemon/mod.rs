@@ -37,6 +37,8 @@ use crate::time::{Clock as _, SystemClock};
 
 mod dictionaries;
 mod files;
+#[cfg(feature = "hsm")]
+mod hsm;
 mod install;
 mod jobs;
 mod keys;
@@ -50,9 +52,10 @@ mod witness;
 
 pub use dictionaries::dictionary;
 pub use files::site_files;
-pub use install::{Installation, init};
+pub use install::{Installation, init, write_key};
+pub(crate) use install::{file as write_private, master_key};
 pub use jobs::webhook_answers;
-pub use keys::{rotate_to, rotator};
+pub use keys::{master_reader, rotate_to, rotator};
 pub use restore::{RestoreError, Wanted, restore};
 pub use run::serve;
 pub use witness::accept_rollback;
@@ -240,7 +243,7 @@ pub async fn verify_store(
     if matches!(checksums, Err(StoreError::InUse)) {
         return Err(cannot_open(dir, &StoreError::InUse));
     }
-    let master = install::master_key(&site.config.keys.master)?;
+    let master = master_key(&site.config.keys.master)?;
     let opened = open_store(
         dir,
         master,
@@ -263,7 +266,7 @@ pub async fn verify_store(
 /// Makes `main.redb` of a site without a daemon anew; see [`repair`].
 pub fn repair_store(site: &Site) -> Result<Repaired, StartError> {
     let dir = &site.config.store.dir;
-    let master = install::master_key(&site.config.keys.master)?;
+    let master = master_key(&site.config.keys.master)?;
     let now = SystemClock.now();
     repair::repair(dir, &master, site.config.keys.algorithm, now).map_err(|error| match error {
         StoreError::Corrupt(_) | StoreError::File { .. } => failed(

@@ -137,6 +137,7 @@ fn application(
     app.replace_inbound_secret(inbound, service.core.now().plus(http::AHEAD));
     app.set_site_files(site_files(site));
     app.set_rotator(keys::rotator(site));
+    app.set_master_reader(keys::master_reader(site));
     let counters = Arc::clone(pipeline);
     app.add_metrics(Box::new(move |out| counters.write_prometheus(out)));
     let counters = Arc::clone(pipeline);

@@ -88,9 +88,11 @@ mod rebuild;
 mod record;
 pub mod repair;
 mod report;
+mod reseal;
 mod row_cache;
 mod rows;
 pub mod seal;
+mod search;
 mod trail;
 mod transition;
 mod unwritten;
@@ -105,10 +107,11 @@ pub(crate) use record::ACCEPT_CLOCK;
 pub use report::{
     AuditQuery, ChainFault, ChainReport, DamagedRow, Health, Progress, StoreReport, Written,
 };
+pub use reseal::{Cursor, DataKeys};
 pub use seal::KeyPurpose;
 pub use transition::{
     ACTIONS, By, Change, DeviceAct, Import, Loaded, LoadedFile, Prepared, Prunable, Reanchor,
-    WaiverKind,
+    Reseal, WaiverKind,
 };
 pub(crate) use transition::{
     ADMINISTRATORS_ONLY, ALIAS_TAKEN, CARRIED, FROZEN, LOCKED_FOR_GOOD, NAME_IS_ALIAS, OTHER_USE,
@@ -144,6 +147,8 @@ pub struct Store {
     records: broadcast::Sender<AuditRecord>,
     gauges: Arc<Gauges>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// As long as it is there, indexes of the journal are made.
+    working: Option<mpsc::Sender<()>>,
     probe: Probe,
 }
 
@@ -219,6 +224,7 @@ impl Store {
         let (records, _) = broadcast::channel(TAIL);
         let (chores, to_do) = mpsc::channel();
         let (ahead, wanted) = mpsc::sync_channel(1);
+        let (working, work_is_over) = mpsc::channel();
         let (mut threads, mut desk) = (Vec::new(), None);
         if let Some(ChainFault { seq, what }) = &reading.found {
             let cause = format!("audit record {seq}: {what}");
@@ -245,6 +251,10 @@ impl Store {
             threads.push(spawn("store-writer", move || shared.run())?);
             let journal = Arc::clone(&reading.journal);
             threads.push(spawn("store-ahead", move || prepare(&journal, &wanted))?);
+            let (journal, ends) = (Arc::clone(&reading.journal), Arc::clone(&gauges));
+            threads.push(spawn("store-index", move || {
+                make_indexes(&journal, &ends, &work_is_over);
+            })?);
             if let Err(error) = guarded(|| check::recent(&fold, &reading.journal)) {
                 tracing::error!(%error, "the newest records could not be compared with main.redb");
             }
@@ -269,6 +279,7 @@ impl Store {
             records,
             gauges,
             threads: Mutex::new(threads),
+            working: Some(working),
             probe: Probe::default(),
         })
     }
@@ -428,6 +439,7 @@ impl Drop for Store {
         // The writer ends when the queue's last sender is gone, the other threads after it.
         self.queue = None;
         self.desk = None;
+        self.working = None;
         let threads = std::mem::take(&mut *self.threads.lock().expect("no panic under this lock"));
         for thread in threads {
             if thread.join().is_err() {
@@ -451,6 +463,23 @@ fn prepare(journal: &Journal, wanted: &mpsc::Receiver<()>) {
     }
 }
 
+/// Makes the indexes of closed segments that are missing, until the store is closed.
+fn make_indexes(journal: &Journal, gauges: &Gauges, over: &mpsc::Receiver<()>) {
+    let stop = || gauges.closing.load(Ordering::Relaxed);
+    let mut pause = Duration::ZERO;
+    while let Err(mpsc::RecvTimeoutError::Timeout) = over.recv_timeout(pause) {
+        pause = match guarded(|| journal.make_index(&search::words_of, &stop)) {
+            // The next one after a breath: logins come first.
+            Ok(true) => Duration::from_millis(50),
+            Ok(false) => INDEXES,
+            Err(error) => {
+                tracing::warn!(%error, "the index of an audit segment was not made; searches read the segment");
+                INDEXES * 12
+            }
+        };
+    }
+}
+
 const STOPPED: &str = "the store's writer has stopped; restart the daemon";
 /// Places in the writer's queue: half a second of work at full speed. An attacker who fills it
 /// makes everybody wait that long at most; the rest is shed at once.
@@ -459,5 +488,7 @@ const QUEUE: usize = 16_384;
 const TAIL: usize = 1024;
 /// How long opening waits for the check of the whole file.
 const CHECK: Duration = Duration::from_millis(500);
+/// Time between two looks for closed segments without an index.
+const INDEXES: Duration = Duration::from_secs(5);
 /// Damaged rows that are named.
 const NAMED: usize = 20;

@@ -35,7 +35,6 @@ pub(crate) mod guard;
 pub(crate) mod link;
 pub(crate) mod person;
 mod portal;
-pub(crate) mod rates;
 pub(crate) mod session;
 pub(crate) mod text;
 pub(crate) mod view;
@@ -48,7 +47,6 @@ pub struct Web {
     /// Of self-service.
     own_sessions: session::Sessions,
     links: link::Links,
-    rates: rates::Rates,
     entropy: Arc<dyn Entropy>,
 }
 
@@ -60,20 +58,14 @@ impl Web {
             sessions: session::Sessions::default(),
             own_sessions: session::Sessions::default(),
             links: link::Links::default(),
-            rates: rates::Rates::default(),
             entropy,
         })
     }
 
-    /// Serves the pages beside the API, makes links into the console, and counts decisions by minutes until the
-    /// API stops.
+    /// Serves the pages beside the API, and makes links into the console.
     pub fn serve(self: &Arc<Self>, app: &Arc<App>) {
         let web = Arc::clone(self);
         app.set_pages(Box::new(move |app| pages(&web, app)));
-        let (web, counted) = (Arc::clone(self), Arc::clone(&app.service().core));
-        let stopping = app.stopping().clone();
-        app.tasks()
-            .spawn(async move { web.rates.count(&counted, stopping).await });
         if self.settings.console {
             let web = Arc::clone(self);
             app.set_console_links(Box::new(move |wanted, by| web.make_link(wanted, by)));

@@ -175,3 +175,34 @@ fn the_effective_configuration_shows_gateways_and_no_secret() {
     assert_eq!(value("delivery.sms.timeout"), "5s");
     assert!(!shown.to_string().contains("s3cr3t"));
 }
+
+/// Names that lead nowhere, and places where nothing answers, each with what to do.
+#[test]
+fn doctor_looks_at_the_places_that_are_named() {
+    let double = GatewayDouble::start();
+    let site = site(&double, "");
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = closed.local_addr().unwrap().port();
+    drop(closed);
+    let path = site.path().join("oncegate.toml");
+    let mut text = std::fs::read_to_string(&path).unwrap();
+    let mail = |name: &str, host: &str| {
+        format!(
+            "\n[delivery.{name}]\nkind = \"smtp\"\nmedia = \"email\"\nhost = \"{host}\"\nport = {port}\n\
+             from = \"otp@example.org\"\nallow_private = true\ntls = \"none\"\n"
+        )
+    };
+    text.push_str(&mail("closed", "127.0.0.1"));
+    text.push_str(&mail("gone", "no-such-host.invalid"));
+    std::fs::write(&path, text).unwrap();
+    let found = findings(&site);
+    let has = |what: &str, fix: &str| {
+        let mut found = found.iter();
+        found.any(|(said, advice)| said.contains(what) && advice.contains(fix))
+    };
+    let silent = format!("gateway closed: nothing answers at 127.0.0.1, port {port}");
+    assert!(has(&silent, "nc -vz 127.0.0.1"), "{found:?}");
+    let lost = "gateway gone: the name no-such-host.invalid leads nowhere";
+    assert!(has(lost, "getent hosts no-such-host.invalid"), "{found:?}");
+    assert!(!has("gateway sms", ""), "{found:?}");
+}

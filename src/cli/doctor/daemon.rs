@@ -13,8 +13,8 @@ use crate::api::{
 };
 use crate::cli::client::Listing;
 use crate::cli::context::Context;
-use crate::cli::doctor::methods;
 use crate::cli::doctor::report::{RENEW, Report};
+use crate::cli::doctor::{methods, places};
 use crate::cli::error::CliError;
 use crate::cli::output::local_time;
 use crate::cli::store;
@@ -37,6 +37,7 @@ pub(super) async fn daemon(
     backup(report, &status, context);
     let gateways = api.ask::<ListGateways>(()).await?;
     breakers(report, &gateways, context);
+    places::sources(report, api, context).await?;
     let all = Listing::default().fetch(api).await?;
     let names = |policies: &Policies| policies.iter().map(|one| one.name.clone()).collect();
     let names: Option<Vec<String>> = read.map(|(policies, _)| names(policies));

@@ -49,6 +49,7 @@ pub(super) fn modes(report: &mut Report, site: &Site) {
             "keep it in a file (0600) or in a systemd credential: `keys.master`",
         ),
         MasterKey::Credential(_) => {}
+        MasterKey::Pkcs11(key) => private(report, &key.pin_file, "600"),
     }
     let store = &site.config.store.dir;
     if is_missing(store) {

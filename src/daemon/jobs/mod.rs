@@ -12,6 +12,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::core::rates;
 use crate::daemon::Site;
 use crate::notify;
 use crate::server::http::App;
@@ -25,6 +26,7 @@ mod heads;
 mod locks;
 mod outage;
 mod refusals;
+mod reseal;
 mod sessions;
 mod ship;
 mod sources;
@@ -96,6 +98,7 @@ pub(super) fn start(
     driver.repeat(refusals::job(own()));
     driver.repeat(clock::job(own()));
     driver.repeat(tokens::job(own()));
+    driver.repeat(reseal::job(own()));
     driver.repeat(witness::job(site, own()));
     if let Some(job) = sources::job(own()) {
         driver.repeat(job);
@@ -105,10 +108,13 @@ pub(super) fn start(
     if let Some(path) = &site.config.audit.heads {
         driver.repeat(heads::job(path.clone(), own()));
     }
-    if let Some(keep) = site.config.audit.keep {
-        driver.repeat(audit::job(own(), keep));
+    let (keep, most) = (site.config.audit.keep, site.config.audit.keep_size);
+    if keep.is_some() || most.is_some() {
+        driver.repeat(audit::job(own(), keep, most));
     }
     let (core, gauges) = (Arc::clone(&service.core), Arc::clone(&service.notices));
+    let rates = rates::count(Arc::clone(&service.core), shutdown.clone());
+    driver.keep("decisions by the minute", rates);
     let notices = notify::run(core, gauges, shutdown.clone());
     driver.keep("notices to users", notices);
     let (work, follow) = (Arc::clone(app.disconnects()), Arc::clone(app.disconnects()));

@@ -39,6 +39,7 @@ mod links;
 pub(crate) mod login;
 mod plan;
 mod rename;
+mod reseal;
 pub(crate) mod rows;
 mod sessions;
 mod settings;
@@ -52,6 +53,7 @@ pub use import::{Import, Prepared};
 pub(crate) use lifecycle::FROZEN;
 pub(crate) use plan::ADMINISTRATORS_ONLY;
 pub use plan::By;
+pub use reseal::Reseal;
 pub use settings::{Loaded, LoadedFile, Prunable};
 pub(crate) use tokens::{CARRIED, OTHER_USE, SEED_TAKEN};
 pub use users::WaiverKind;
@@ -245,6 +247,8 @@ pub enum Change {
     },
     /// The master key was exchanged; where the new one is.
     MasterExchanged(String),
+    /// A step of the exchange of a data key.
+    Reseal(Reseal),
     /// The token and its state.
     RemoveToken(Serial, Option<u64>),
     /// A new client; conflict when the name exists.
@@ -370,13 +374,14 @@ impl Change {
             Self::Notified { seq, detail } => Ok(settings::notified(seq, detail)),
             Self::BackedUp { seq, detail } => settings::backed_up((at, seq), detail),
             Self::MasterExchanged(place) => settings::master_exchanged(at, &place),
+            Self::Reseal(step) => step.plan(rows, keys),
             Self::RemoveToken(serial, expected) => tokens::remove(rows, &serial, expected, keys),
             Self::CreateClient(client) => clients::create(rows, &client, keys),
             Self::UpdateClient(client) => clients::update(rows, &client, keys),
             Self::RemoveClient(name, expected) => clients::remove(rows, &name, expected),
             Self::Learn { client, address } => clients::learn(rows, &client, address),
             Self::Import(prepared) => prepared.plan(rows, keys),
-            Self::PruneAudit(prunable) => settings::prune(rows, prunable, keys),
+            Self::PruneAudit(prunable) => settings::prune(rows, &prunable, keys),
             Self::AcceptClock => Ok(Plan::new(ACCEPT_CLOCK, &at.rfc3339(), Vec::new())),
             Self::Loaded(loaded) => settings::loaded(rows, loaded),
             Self::Reanchor(change) => clock::user(rows, &change),
@@ -425,6 +430,7 @@ pub const ACTIONS: &[&str] = &[
     "files_load",
     "files_reload",
     "import",
+    "key_reseal",
     "key_rotate",
     "message_failed",
     "message_sent",

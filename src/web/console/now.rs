@@ -7,11 +7,11 @@ use serde::Deserialize;
 
 use crate::api::call::{Call as _, NoQuery};
 use crate::api::{self, AuditEvent, ListAudit, ShowStatus};
+use crate::core::rates::Minute;
 use crate::model::reason::Reason;
 use crate::web::Desk;
 use crate::web::console::sentence::{heads, reason, row, when};
 use crate::web::console::{acts, frame};
-use crate::web::rates::Minute;
 use crate::web::text::Text;
 use crate::web::view::{Bar, Block, Cell, Chart, Form, Piece, Tab, Table, Tile, Tone};
 use crate::web::visit::Signed;
@@ -37,7 +37,7 @@ pub(super) async fn show(
     };
     let is_day = wanted.span == "day";
     let core = desk.app.core();
-    let minutes = desk.web.rates.last(if is_day { 24 * 60 } else { 30 }, core);
+    let minutes = core.rates.last(if is_day { 24 * 60 } else { 30 }, core);
     let mut blocks = frame::done(&signed, wanted.done.as_deref());
     blocks.extend(health(&signed, &status));
     blocks.push(Block::Tiles(tiles(&desk, t, &minutes, &status)));

@@ -8,6 +8,7 @@ use crate::api::{
 };
 use crate::core::Core;
 use crate::core::jobs::Job;
+use crate::core::rates::Minute;
 use crate::model::reason::{Decision, Reason};
 use crate::server::http::error::Failure;
 use crate::server::http::read::user_key;
@@ -132,6 +133,7 @@ async fn status(app: Arc<App>, _: Admin<ShowStatus>) -> Result<api::Status, Fail
         accepts,
         rejects,
         undecided,
+        last_hour: info.daemon.then(|| last_hour(&service.core)),
         damaged: health.damaged,
         damage: health.damage.iter().map(ToString::to_string).collect(),
         checkpoint: health.checkpoint,
@@ -167,6 +169,16 @@ fn notices(service: &Service) -> api::Notices {
         sent: service.notices.sent(),
         failed: service.notices.failed(),
         retried: service.notices.retried(),
+    }
+}
+
+fn last_hour(core: &Core) -> api::LastHour {
+    let minutes = core.rates.last(60, core);
+    let of = |count: fn(&Minute) -> u64| minutes.iter().map(count).collect();
+    api::LastHour {
+        accepts: of(|minute| minute.accept),
+        rejects: of(|minute| minute.reject),
+        undecided: of(|minute| minute.undecided),
     }
 }
 
