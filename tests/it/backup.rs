@@ -507,7 +507,6 @@ fn incremental_backups_are_restored_with_the_one_they_go_on_from() {
     };
     let (first, made) = since("first", &whole);
     assert!(made["since"].is_string() && made["format"] == 2, "{made}");
-    assert!(made["octets"].as_u64() < Some(fs::metadata(&whole).unwrap().len()));
     assert_eq!(
         (ask(&daemon, "alice", 2), ask(&daemon, "bob", 0)),
         ("accept".into(), "accept".into())

@@ -32,9 +32,7 @@ impl Journal {
         else {
             return Ok(Part::Unknown);
         };
-        let known = self.indexes.read().expect(UNPOISONED);
-        let known = known.open.get(&place.first).map(Arc::clone);
-        let Some(known) = known else {
+        let Some(known) = self.index_of(place.first) else {
             return Ok(Part::Unknown);
         };
         let found = known.below(&self.sealer, before, search)?;
@@ -55,6 +53,11 @@ impl Journal {
             self.forget(place.first);
             Part::Unknown
         }))
+    }
+
+    fn index_of(&self, first: u64) -> Option<Arc<Index>> {
+        let known = self.indexes.read().expect(UNPOISONED);
+        known.open.get(&first).map(Arc::clone)
     }
 
     /// Whether every closed segment has an index.

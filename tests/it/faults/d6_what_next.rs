@@ -256,6 +256,6 @@ fn a_list_in_the_environment_is_read_as_in_the_file() {
         .output()
         .unwrap();
     let (code, _, err) = words(&refused);
-    assert_eq!(code, 2, "{err}");
+    assert_eq!(code, 1, "{err}");
     assert!(err.contains("ONCEGATE__RADIUS__LISTEN"), "{err}");
 }
