@@ -9,7 +9,6 @@ use hyper::StatusCode;
 use serde_json::json;
 
 use crate::api::Problem;
-use crate::cli::context::Context;
 use crate::daemon::StartError;
 use crate::diagnostic::{Colour, Diagnostic, render_all};
 use crate::text::printable;
@@ -93,10 +92,9 @@ impl CliError {
         self
     }
 
-    /// The same, its advice about the installation that was meant.
-    pub(crate) fn about(mut self, context: &Context) -> Self {
-        let advice = self.remedy.map(|remedy| context.advice(&remedy).into());
-        self.remedy = advice;
+    /// The same with its advice in other words.
+    pub(crate) fn advised(mut self, words: impl FnOnce(&str) -> String) -> Self {
+        self.remedy = self.remedy.map(|remedy| words(&remedy).into());
         self
     }
 

@@ -195,7 +195,7 @@ fn start(cli: Cli) -> Result<Exit, CliError> {
         .build()
         .map_err(|error| CliError::unavailable(format!("cannot start threads: {error}")))?;
     let exit = runtime.block_on(dispatch(cli.command, &context));
-    let exit = exit.map_err(|error| error.about(&context));
+    let exit = exit.map_err(|error| error.advised(|remedy| context.advice(remedy)));
     // What was given up is not waited for: a page that is being read, a name that is being resolved.
     runtime.shutdown_timeout(GIVEN_UP);
     exit

@@ -339,11 +339,6 @@ mod tests {
         let text = describe(&status);
         assert!(text.contains("not ready: disk\\u{1b}"), "{text}");
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn a_bar_is_as_high_as_its_minute() {

@@ -76,18 +76,10 @@ pub fn restore<R: Read>(what: &Restore<'_>, mut inputs: Vec<R>) -> Result<Restor
     let header = chained(&openings)?.clone();
     // Of the last one: its data keys are all of them.
     let identity = identity(&header)?;
-    let data_key = Keyring::unwrap(identity.store, what.master, &identity.data_key);
-    let data_key = data_key.map_err(|error| match error {
-        StoreError::WrongMasterKey => BackupError::OtherInstallation {
-            store: header.store.clone(),
-            created: header.created.clone(),
-        },
-        error => error.into(),
-    })?;
-    let sealer = Arc::new(Sealer::new(identity.store, &data_key, what.algorithm));
-    let mut parts = inputs.into_iter().zip(&openings);
-    let mut parts = std::iter::from_fn(|| parts.next())
-        .map(|(input, opening)| Reader::new(input, opening, &sealer));
+    let keys = keys_of(&header, &identity, what.master)?;
+    let sealer = Arc::new(Sealer::new(identity.store, &keys, what.algorithm));
+    let parts = inputs.into_iter().zip(&openings);
+    let mut parts = parts.map(|(input, opening)| Reader::new(input, opening, &sealer));
     let mut from = parts.next().ok_or(BackupError::NotABackup)?;
     let medium: Arc<dyn Medium> = Arc::new(Directory::new(what.dir));
     let (mut files, begin) = beginning(&mut from, medium.as_ref())?;
@@ -142,6 +134,18 @@ pub fn restore<R: Read>(what: &Restore<'_>, mut inputs: Vec<R>) -> Result<Restor
     identity.keep(medium.as_ref())?;
     medium.sync().map_err(disk)?;
     Ok(restored)
+}
+
+/// The data keys of a backup, by its master key.
+fn keys_of(header: &Header, identity: &Identity, master: &Key256) -> Result<Keyring, BackupError> {
+    let keys = Keyring::unwrap(identity.store, master, &identity.data_key);
+    keys.map_err(|error| match error {
+        StoreError::WrongMasterKey => BackupError::OtherInstallation {
+            store: header.store.clone(),
+            created: header.created.clone(),
+        },
+        error => error.into(),
+    })
 }
 
 /// Refuses backups that are not one behind the other; returns what the last one says about itself.
