@@ -100,8 +100,7 @@ fn with_session<T>(
     let session = session.map_err(|error| refused("no session", &error))?;
     let pin = pin(place)?;
     match session.login(UserType::User, Some(&pin)) {
-        Ok(()) => {}
-        Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {}
+        Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {}
         Err(error) => return Err(refused("the token does not take the PIN", &error)),
     }
     let done = work(&session);

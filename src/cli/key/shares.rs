@@ -41,7 +41,7 @@ pub(super) fn split(key: &Key256, threshold: u8, count: u8) -> Result<Shares, St
         grouped(&octets)
     });
     Ok(Shares {
-        fingerprint: shown(&fingerprint),
+        fingerprint: shown(fingerprint),
         shares: shares.collect::<Result<_, _>>()?,
     })
 }
@@ -92,7 +92,7 @@ pub(super) fn combine(text: &str) -> Result<(Key256, String), String> {
     if found != first.fingerprint {
         return Err(UNLIKE.to_owned());
     }
-    Ok((key, shown(&found)))
+    Ok((key, shown(found)))
 }
 
 /// One share as it was typed.
@@ -161,8 +161,8 @@ impl Part {
         if self.fingerprint != first.fingerprint {
             return Err(format!(
                 "{both} are shares of different keys: {} and {}",
-                shown(&first.fingerprint),
-                shown(&self.fingerprint)
+                shown(first.fingerprint),
+                shown(self.fingerprint)
             ));
         }
         if self.splitting != first.splitting || self.threshold != first.threshold {
@@ -185,8 +185,8 @@ pub(super) fn fingerprint(key: &Key256) -> [u8; 6] {
     first
 }
 
-fn shown(fingerprint: &[u8; 6]) -> String {
-    data_encoding::HEXUPPER.encode(fingerprint)
+fn shown(fingerprint: [u8; 6]) -> String {
+    data_encoding::HEXUPPER.encode(&fingerprint)
 }
 
 fn checksum(octets: &[u8]) -> [u8; 4] {
@@ -228,7 +228,7 @@ mod tests {
     use super::*;
 
     fn key(octet: u8) -> Key256 {
-        Key256::new(std::array::from_fn(|at| octet.wrapping_add(at as u8)))
+        Key256::new([octet; 32])
     }
 
     fn lines(shares: &Shares, which: &[usize]) -> String {
