@@ -35,7 +35,7 @@ impl Journal {
         let Some(known) = self.index_of(place.first) else {
             return Ok(Part::Unknown);
         };
-        let found = known.below(&self.sealer, before, search)?;
+        let found = known.below(&self.sealer, before, search);
         let part = match found {
             None => None,
             Some(Found::Nothing(to)) => Some(Part::Nothing(to)),

@@ -90,7 +90,7 @@ impl Index {
         if length < PAGE || !length.is_multiple_of(PAGE) {
             return Ok(None);
         }
-        let Some(opening) = page(0)? else {
+        let Some(opening) = page(0) else {
             return Ok(None);
         };
         let Some((mut index, blocks)) = Self::parse(&opening, first, frames::salt(sealer, first))
@@ -102,7 +102,7 @@ impl Index {
             return Ok(None);
         }
         for number in 1..index.begin {
-            let Some(octets) = page(number)? else {
+            let Some(octets) = page(number) else {
                 return Ok(None);
             };
             let (entries, _) = octets.as_chunks::<32>();
@@ -149,12 +149,7 @@ impl Index {
     }
 
     /// The newest block below `before` that may hold what is looked for; `None`: its file is damaged.
-    pub(super) fn below(
-        &self,
-        sealer: &Sealer,
-        before: u64,
-        search: &Search,
-    ) -> Result<Option<Found>, StoreError> {
+    pub(super) fn below(&self, sealer: &Sealer, before: u64, search: &Search) -> Option<Found> {
         let in_time = |earliest: u64, latest: u64| {
             search.since.is_none_or(|since| latest >= since.as_millis())
                 && search
@@ -162,14 +157,14 @@ impl Index {
                     .is_none_or(|until| earliest < until.as_millis())
         };
         if !in_time(self.earliest, self.latest) {
-            return Ok(Some(Found::Nothing(self.first)));
+            return Some(Found::Nothing(self.first));
         }
         let mut allowed: Option<BTreeSet<u16>> = None;
         for any in &search.words {
             let mut these = BTreeSet::new();
             for word in any {
-                if !self.blocks_of(sealer, word, &mut these)? {
-                    return Ok(None);
+                if !self.blocks_of(sealer, word, &mut these) {
+                    return None;
                 }
             }
             allowed = Some(match allowed {
@@ -186,29 +181,24 @@ impl Index {
             if may && in_time(block.earliest, block.latest) {
                 let next = self.blocks.get(number + 1);
                 let end = next.map_or(self.last + 1, |next| next.first).min(before);
-                return Ok(Some(Found::Block(block.first, end, block.at)));
+                return Some(Found::Block(block.first, end, block.at));
             }
         }
-        Ok(Some(Found::Nothing(self.first)))
+        Some(Found::Nothing(self.first))
     }
 
     /// Adds the blocks that hold a word; `false`: the file is damaged.
-    fn blocks_of(
-        &self,
-        sealer: &Sealer,
-        word: &str,
-        blocks: &mut BTreeSet<u16>,
-    ) -> Result<bool, StoreError> {
+    fn blocks_of(&self, sealer: &Sealer, word: &str, blocks: &mut BTreeSet<u16>) -> bool {
         let wanted = crc32c::crc32c_append(self.salt, word.as_bytes());
         let Some(last) = self.pages.checked_sub(1) else {
-            return Ok(true);
+            return true;
         };
         // The last page that begins below the checksum, found from where it should be.
         let mut number = ((u64::from(wanted) * self.pages) >> 32).min(last);
         let page = |number: u64| page(&*self.file, sealer, self.first, self.begin + number);
         loop {
-            let Some(octets) = page(number)? else {
-                return Ok(false);
+            let Some(octets) = page(number) else {
+                return false;
             };
             if number > 0 && first_word(&octets).is_none_or(|first| first >= wanted) {
                 number -= 1;
@@ -217,19 +207,19 @@ impl Index {
             break;
         }
         loop {
-            let Some(octets) = page(number)? else {
-                return Ok(false);
+            let Some(octets) = page(number) else {
+                return false;
             };
             let (entries, _) = octets.as_chunks::<WORD>();
             for [a, b, c, d, e, f] in entries {
                 match u32::from_be_bytes([*a, *b, *c, *d]).cmp(&wanted) {
                     std::cmp::Ordering::Equal => drop(blocks.insert(u16::from_be_bytes([*e, *f]))),
-                    std::cmp::Ordering::Greater => return Ok(true),
+                    std::cmp::Ordering::Greater => return true,
                     std::cmp::Ordering::Less => {}
                 }
             }
             if number == last {
-                return Ok(true);
+                return true;
             }
             number += 1;
         }
@@ -408,18 +398,15 @@ pub(super) fn block(
 }
 
 /// A page whose MAC is right.
-fn page(
-    file: &dyn StorageBackend,
-    sealer: &Sealer,
-    first: u64,
-    number: u64,
-) -> Result<Option<[u8; BODY]>, StoreError> {
+fn page(file: &dyn StorageBackend, sealer: &Sealer, first: u64, number: u64) -> Option<[u8; BODY]> {
     let mut page = [0; BODY + TAG];
-    file.read(number * PAGE, &mut page).map_err(disk)?;
-    let Some((body, found)) = page.split_first_chunk::<BODY>() else {
-        return Ok(None);
-    };
-    Ok((tag(sealer, first, number, body) == *found).then_some(*body))
+    if let Err(error) = file.read(number * PAGE, &mut page) {
+        // It is not needed: what it would say is in the segment.
+        tracing::debug!(first, number, %error, "a page of an index cannot be read");
+        return None;
+    }
+    let (body, found) = page.split_first_chunk::<BODY>()?;
+    (tag(sealer, first, number, body) == *found).then_some(*body)
 }
 
 fn tag(sealer: &Sealer, first: u64, number: u64, body: &[u8]) -> [u8; TAG] {

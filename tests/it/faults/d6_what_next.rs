@@ -255,7 +255,8 @@ fn a_list_in_the_environment_is_read_as_in_the_file() {
         .env("ONCEGATE__RADIUS__LISTEN", "[\"127.0.0.1:1812\", 7]")
         .output()
         .unwrap();
-    let (code, _, err) = words(&refused);
-    assert_eq!(code, 1, "{err}");
-    assert!(err.contains("ONCEGATE__RADIUS__LISTEN"), "{err}");
+    let (code, out, err) = words(&refused);
+    let said = format!("{out}{err}");
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("ONCEGATE__RADIUS__LISTEN"), "{said}");
 }

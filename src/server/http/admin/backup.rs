@@ -23,8 +23,8 @@ use crate::server::http::App;
 use crate::server::http::body;
 use crate::server::http::error::Failure;
 use crate::server::http::route::Routes;
-use crate::store::By;
 use crate::store::backup::{BackupReport, Since, SiteFile};
+use crate::store::{By, StoreError};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes.on_request::<Backup, _, _>(backup)
@@ -39,7 +39,8 @@ async fn backup(
     let since = since(body::query(&uri)?)?;
     if let Some(since) = &since {
         // Before the answer begins: behind that it can only break off.
-        app.core().store().goes_on_from(since.clone()).await?;
+        let store = app.core().store();
+        store.goes_on_from(since.clone()).await.map_err(no_course)?;
     }
     let place = Arc::clone(app.backups()).try_acquire_owned();
     let place = place.map_err(|_| {
@@ -72,6 +73,16 @@ async fn backup(
     });
     let media = [(header::CONTENT_TYPE, "application/octet-stream")];
     Ok((media, Body::new(Stream(pieces))).into_response())
+}
+
+/// Why a backup does not go on from another one.
+fn no_course(error: StoreError) -> Failure {
+    match error {
+        StoreError::Conflict(why) => {
+            Failure::conflict(why).advise("make a whole backup: leave --since out")
+        }
+        error => error.into(),
+    }
 }
 
 /// The backup to go on from, where one is named.
