@@ -1,9 +1,12 @@
 //! Sessions, as NASes report them.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::api::call::{LOOK, OPERATOR, calls, pages};
+use crate::api::unless_null;
 
 calls! {
     /// Sessions, a page at a time.
@@ -14,6 +17,11 @@ calls! {
     /// Asks NASes to end sessions (RFC 5176), waits for their answers, and puts them on record.
     DisconnectSessions = disconnect_sessions: POST "/v1/admin/sessions/disconnect" in "sessions" for OPERATOR,
         body Disconnect,
+        200 "What came of it": Disconnected, yes |answer| answer.sessions.iter().all(|one| one.result == "ack");
+
+    /// Asks NASes to change open sessions (CoA-Request, RFC 5176), waits for their answers, and puts them on record.
+    ChangeSessions = change_sessions: POST "/v1/admin/sessions/change" in "sessions" for OPERATOR,
+        body ChangeOfSessions,
         200 "What came of it": Disconnected, yes |answer| answer.sessions.iter().all(|one| one.result == "ack");
 }
 
@@ -61,6 +69,24 @@ pub struct Disconnect {
     pub nas: Option<String>,
 }
 
+/// Which open sessions are to change, and to what. One of `session` and `user` at least.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeOfSessions {
+    /// The one with this Acct-Session-Id.
+    pub session: Option<String>,
+    /// All of this user.
+    pub user: Option<String>,
+    /// Only those that this client reports.
+    pub client: Option<String>,
+    /// Only those on the NAS with this NAS-Identifier or address.
+    pub nas: Option<String>,
+    /// RADIUS attributes by dictionary name. None: what the client's policy has in its `[reply]` for the user now.
+    #[serde(default, deserialize_with = "unless_null")]
+    #[schema(nullable)]
+    pub attributes: BTreeMap<String, Vec<String>>,
+}
+
 /// What NASes answered.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 pub struct Disconnected {
@@ -68,7 +94,7 @@ pub struct Disconnected {
     pub sessions: Vec<DisconnectedSession>,
 }
 
-/// What came of a request to end a session.
+/// What came of a request to end or change a session.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct DisconnectedSession {
     /// Acct-Session-Id.

@@ -1,9 +1,13 @@
 //! `oncegate session`: what NASes report by accounting, and the end of sessions.
 
+use std::collections::BTreeMap;
+
 use clap::{Args, Subcommand};
 use indicatif::DecimalBytes;
 
-use crate::api::{self, DisconnectSessions, ListSessions, ShowClient, ShowStatus, ShowUser};
+use crate::api::{
+    self, ChangeSessions, DisconnectSessions, ListSessions, ShowClient, ShowStatus, ShowUser,
+};
 use crate::cli::audit::note_unknown;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
@@ -12,7 +16,7 @@ use crate::cli::transport::Transport;
 use crate::cli::words::Whose;
 use crate::cli::{input, output, paging};
 
-/// List sessions that VPN gateways and other NASes report, and end them
+/// List sessions that VPN gateways and other NASes report, change them, and end them
 #[derive(Debug, Subcommand)]
 pub(super) enum Session {
     /// List sessions in order of client, NAS and session id: open ones, and ended ones for
@@ -23,6 +27,14 @@ pub(super) enum Session {
     A NAS must send its accounting here: to port 1813, with the secret of its client. A session that a \
     NAS never ends stays open until its last report is too old.")]
     List(List),
+    /// Change open sessions: their NAS is asked to, by CoA-Request (RFC 5176)
+    #[command(after_help = "Examples:\n  \
+        oncegate session set --user alice\n  \
+        oncegate session set 0C9187A2 --attribute Session-Timeout=600\n\
+        Without --attribute a session is changed to what the policy of its client has in its [reply] for the user \
+        now:\na new group's Filter-Id without a new login. Exit code 0: every NAS has answered with an ACK; 1: at \
+        least one has not.")]
+    Set(Set),
     /// End open sessions: their NAS is asked to, by Disconnect-Request (RFC 5176)
     #[command(after_help = "Examples:\n  \
     oncegate session disconnect 0C9187A2\n  \
@@ -52,6 +64,30 @@ pub(super) struct Disconnect {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Set {
+    /// Acct-Session-Id, as `oncegate session list --json` shows it whole
+    #[arg(value_name = "SESSION", required_unless_present = "user")]
+    session: Option<String>,
+    /// All open sessions of this user
+    #[arg(long)]
+    user: Option<String>,
+    /// Only on this NAS: its NAS-Identifier or address
+    #[arg(long)]
+    nas: Option<String>,
+    /// Only those that this client reports
+    #[arg(long)]
+    client: Option<String>,
+    /// RADIUS attribute by dictionary name that the session is changed to; repeat it for more
+    #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = pair)]
+    attributes: Vec<(String, String)>,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+#[derive(Debug, Args)]
 pub(super) struct List {
     #[command(flatten)]
     whose: Whose,
@@ -76,6 +112,7 @@ impl Session {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         match self {
             Self::List(list) => list.run(context).await,
+            Self::Set(set) => set.run(context).await,
             Self::Disconnect(end) => end.run(context).await,
         }
     }
@@ -104,6 +141,27 @@ impl List {
         }
         context.out.show(&all, table)?;
         Ok(Exit::Done)
+    }
+}
+
+impl Set {
+    async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let mut attributes: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (name, value) in self.attributes {
+            attributes.entry(name).or_default().push(value);
+        }
+        let body = api::ChangeOfSessions {
+            session: self.session,
+            user: self.user,
+            nas: self.nas,
+            client: self.client,
+            attributes,
+        };
+        let api = context.transport().await?;
+        let done = api.send::<ChangeSessions>((), &body).await?;
+        let all = done.sessions.iter().all(|one| one.result == "ack");
+        context.out.show(&done, ended)?;
+        Ok(if all { Exit::Done } else { Exit::No })
     }
 }
 

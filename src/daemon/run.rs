@@ -143,6 +143,7 @@ fn application(
     let counters = Arc::clone(pipeline);
     app.set_client_counters(Box::new(move |name| counters.client_objects(name)));
     let disconnects = Arc::clone(app.disconnects());
+    disconnects.serve_with(Arc::clone(pipeline));
     app.add_metrics(Box::new(move |out| disconnects.write_prometheus(out)));
     app.add_metrics(Box::new(logging::write_metrics));
     Web::new(site.config.web.clone(), Arc::new(SystemEntropy)).serve(&app);

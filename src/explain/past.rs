@@ -387,6 +387,7 @@ fn changed(event: &ChangeEvent) -> String {
         "store_repair" => "closed what may have been used in lost records of",
         "clock_accept" => "vouched for the clock at",
         "clock_reanchor" => "took back, after the clock was ahead, what it left of",
+        "session_change" => "asked the NAS to change session",
         "session_disconnect" => "asked the NAS to end session",
         "session_start" => "reported the start of session",
         "session_update" => "reported session",

@@ -2,18 +2,70 @@
 
 use std::time::Duration;
 
-use crate::core::CoreError;
 use crate::core::endings::Ending;
-use crate::login::Login;
+use crate::core::{CoreError, policy_of};
+use crate::login::{Login, LoginRequest, Presented, attributes, facts};
+use crate::model::audit::Channel;
 use crate::model::client::Client;
 use crate::model::id::RequestId;
 use crate::model::session;
 use crate::model::session::{Accounting, Session, SessionKey};
 use crate::model::user_key::UserKey;
+use crate::secret::SecretString;
 use crate::store::{By, Change, StoreError};
 use crate::time::UnixTime;
 
 impl Login {
+    /// The reply attributes that a session would begin with now: by the policy of its client, of its user as the
+    /// records are. `Err`: why there are none.
+    pub fn reply_of(
+        &self,
+        session: &Session,
+    ) -> Result<Result<Vec<(String, String)>, String>, CoreError> {
+        let name = &session.key.client;
+        let Some(client) = self.core.client(name) else {
+            return Ok(Err(format!("there is no client {name} any more")));
+        };
+        let view = match session.user.parse::<UserKey>() {
+            Ok(user) => self.core.store.view(&user)?,
+            Err(_) => None,
+        };
+        let Some(view) = view.filter(|view| !view.user.disabled) else {
+            let user = &session.user;
+            return Ok(Err(format!("{user} is no user who may log in")));
+        };
+        let policies = self.core.policies.load_full();
+        let policy = policy_of(&client, &policies)?;
+        let (id, at) = self.core.arrival()?;
+        let station = session.calling_station.as_deref();
+        let nothing = SecretString::default();
+        let request = LoginRequest {
+            id,
+            at,
+            deadline: at,
+            client: &client,
+            channel: Channel::Radius,
+            method: "pap",
+            user: view.user.key.name(),
+            presented: Presented::Passcode(&nothing),
+            challenge: None,
+            rounds: false,
+            source: station.and_then(|station| station.trim().parse().ok()),
+            attributes: &[],
+            context: &[],
+            origin: None,
+            carrier: None,
+        };
+        let rule = policy.decide(&facts(&request, &view, at)).rule();
+        Ok(match rule {
+            Some(rule) => Ok(attributes(&request, policy, rule, &view, None)),
+            None => Err(format!(
+                "no rule of policy {} holds for {}",
+                policy.name, session.user
+            )),
+        })
+    }
+
     /// Puts what a client reports on record. Durable when it answers; what was known before needs no
     /// other record.
     pub async fn account(

@@ -1,7 +1,7 @@
-//! Disconnect-Request: a session to octets, and what a NAS answers (RFC 5176).
+//! Disconnect-Request and CoA-Request: a session to octets, and what a NAS answers (RFC 5176).
 //!
 //! The session is named as the NAS itself named it: User-Name, Acct-Session-Id and the NAS's own name or
-//! address, and nothing else. A NAS refuses a request with an attribute that it does not know (Error-Cause
+//! address, and nothing else but what is to change. A NAS refuses a request with an attribute that it does not know (Error-Cause
 //! 401), as hostapd does.
 //!
 //! Invariant: a request that is sent again is the same octets, Event-Timestamp included (RFC 5176 s3.5).
@@ -17,38 +17,44 @@ use crate::radius::request::RequestBuilder;
 use crate::radius::verify;
 use crate::time::UnixTime;
 
-/// A Disconnect-Request, ready to be sent.
+/// A request about a session, ready to be sent.
 #[derive(Debug)]
 pub struct Request {
     /// Its octets.
     pub octets: Vec<u8>,
     identifier: u8,
+    code: Code,
 }
 
 /// What a NAS answered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Answer {
-    /// Disconnect-ACK: the session is at its end.
+    /// Disconnect-ACK or CoA-ACK: the session is at its end, or changed.
     Ack,
-    /// Disconnect-NAK: it is not, and Error-Cause says why.
+    /// Disconnect-NAK or CoA-NAK: it is not, and Error-Cause says why.
     Nak(Option<u32>),
 }
 
 impl Request {
-    /// Asks the NAS of a session to end it.
+    /// Asks the NAS of a session to end it, or to change it to these attributes, encoded.
     ///
     /// # Errors
-    /// When a name is longer than an attribute.
+    /// When a name is longer than an attribute, or the whole longer than a packet.
     pub fn new(
         session: &Session,
+        change: Option<&[u8]>,
         at: UnixTime,
         identifier: u8,
         keys: &SecretKeys,
     ) -> Result<Self, BuildError> {
         let mut octets = Vec::new();
+        let code = match change {
+            None => Code::DisconnectRequest,
+            Some(_) => Code::CoaRequest,
+        };
         let mut request = RequestBuilder::new(
             &mut octets,
-            Code::DisconnectRequest,
+            code,
             identifier,
             RequestAuthenticator([0; 16]),
             MessageAuthenticator::First,
@@ -77,8 +83,15 @@ impl Request {
         }
         let seconds = u32::try_from(at.as_millis() / 1_000).unwrap_or(u32::MAX);
         request.attribute(Type::EventTimestamp, &seconds.to_be_bytes())?;
+        if let Some(change) = change {
+            request.encoded(change)?;
+        }
         request.finish(keys)?;
-        Ok(Self { octets, identifier })
+        Ok(Self {
+            octets,
+            identifier,
+            code,
+        })
     }
 
     /// Reads what may be an answer to it; `None`: it is not one that the NAS made.
@@ -87,9 +100,20 @@ impl Request {
         let sent = Packet::parse(&self.octets).ok()?.request_authenticator();
         // A Message-Authenticator in it is an HMAC over the request's authenticator (RFC 5176 s3.4).
         verify::response(&reply, self.identifier, &sent, keys).ok()?;
-        match reply.code {
-            Code::DisconnectAck => Some(Answer::Ack),
-            Code::DisconnectNak => {
+        self.read(&reply)
+    }
+
+    /// The same of an answer over RADIUS/1.1, which the connection has proven.
+    pub fn answer_v11(&self, octets: &[u8]) -> Option<Answer> {
+        self.read(&Packet::parse(octets).ok()?)
+    }
+
+    fn read(&self, reply: &Packet<'_>) -> Option<Answer> {
+        match (self.code, reply.code) {
+            (Code::DisconnectRequest, Code::DisconnectAck) | (Code::CoaRequest, Code::CoaAck) => {
+                Some(Answer::Ack)
+            }
+            (Code::DisconnectRequest, Code::DisconnectNak) | (Code::CoaRequest, Code::CoaNak) => {
                 let cause = reply.first(Type::ErrorCause);
                 let cause = cause.and_then(|octets| <[u8; 4]>::try_from(octets).ok());
                 Some(Answer::Nak(cause.map(u32::from_be_bytes)))
@@ -181,7 +205,7 @@ mod tests {
     fn a_session_is_named_as_the_nas_named_it_and_the_request_is_signed() {
         let keys = keys("a shared secret");
         let at = UnixTime::from_millis(1_800_000_000_500);
-        let request = Request::new(&session(), at, 9, &keys).unwrap();
+        let request = Request::new(&session(), None, at, 9, &keys).unwrap();
         let packet = Packet::parse(&request.octets).unwrap();
         assert_eq!(packet.code, Code::DisconnectRequest);
         assert_eq!(packet.octets()[20], Type::MessageAuthenticator.0);
@@ -200,7 +224,7 @@ mod tests {
     fn only_the_nas_itself_is_believed() {
         let (ours, others) = ("a shared secret", "another secret");
         let at = UnixTime::from_millis(0);
-        let request = Request::new(&session(), at, 9, &keys(ours)).unwrap();
+        let request = Request::new(&session(), None, at, 9, &keys(ours)).unwrap();
         let heard = |octets: &[u8]| request.answer(octets, &keys(ours));
         let ack = reply(&request, Code::DisconnectAck, None, ours);
         assert_eq!(heard(&ack), Some(Answer::Ack));
@@ -216,5 +240,25 @@ mod tests {
         assert_eq!(heard(&other), None);
         assert_eq!(heard(&ack[..19]), None);
         assert_eq!(heard(b""), None);
+    }
+
+    #[test]
+    fn a_change_names_the_session_and_what_it_becomes() {
+        let keys = keys("a shared secret");
+        let at = UnixTime::from_millis(1_800_000_000_500);
+        let change = [27, 6, 0, 0, 2, 88];
+        let request = Request::new(&session(), Some(&change), at, 9, &keys).unwrap();
+        let packet = Packet::parse(&request.octets).unwrap();
+        assert_eq!(packet.code, Code::CoaRequest);
+        assert_eq!(packet.first(Type::AcctSessionId), Some(&[0xff, 0][..]));
+        assert!(packet.has(Type::EventTimestamp) && packet.has(Type::MessageAuthenticator));
+        assert_eq!(packet.first(Type::SessionTimeout), Some(&[0, 0, 2, 88][..]));
+        let heard =
+            |code, cause| request.answer(&reply(&request, code, cause, "a shared secret"), &keys);
+        assert_eq!(heard(Code::CoaAck, None), Some(Answer::Ack));
+        assert_eq!(heard(Code::CoaNak, Some(404)), Some(Answer::Nak(Some(404))));
+        assert_eq!(heard(Code::DisconnectAck, None), None);
+        let whole = Request::new(&session(), Some(&[26; 4096]), at, 9, &keys);
+        assert!(whole.is_err());
     }
 }

@@ -59,6 +59,25 @@ pub fn request(octets: &[u8], keys: &SecretKeys, out: &mut Vec<u8>) -> Result<To
     Ok(token)
 }
 
+/// Turns a request of ours, without hidden attributes, into one of RADIUS/1.1.
+///
+/// # Errors
+/// When it is malformed.
+pub fn own_request(octets: &[u8], token: Token) -> Result<Vec<u8>, Discard> {
+    let packet = Packet::parse(octets)?;
+    let mut out = vec![packet.code.0, 0, 0, 0];
+    out.extend(token.0);
+    out.resize(HEADER, 0);
+    for Attribute { r#type, value, .. } in &packet.attributes {
+        if r#type != Type::MessageAuthenticator {
+            let length = u8::try_from(value.len() + 2).map_err(|_| Discard::MalformedAttribute)?;
+            out.extend([r#type.0, length]);
+            out.extend(value);
+        }
+    }
+    sized(out)
+}
+
 /// Turns the reply to a request that [`request`] made into one of RADIUS/1.1.
 ///
 /// # Errors
@@ -85,11 +104,16 @@ pub fn reply(
         out.extend([r#type.0, length]);
         out.extend(value);
     }
-    let length = u16::try_from(out.len()).map_err(|_| Discard::BadLength)?;
-    if let Some(place) = out.get_mut(2..4) {
+    sized(out)
+}
+
+/// Writes the Length of a packet into it.
+fn sized(mut packet: Vec<u8>) -> Result<Vec<u8>, Discard> {
+    let length = u16::try_from(packet.len()).map_err(|_| Discard::BadLength)?;
+    if let Some(place) = packet.get_mut(2..4) {
         place.copy_from_slice(&length.to_be_bytes());
     }
-    Ok(out)
+    Ok(packet)
 }
 
 /// A tag and the password itself, without the salt.

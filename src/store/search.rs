@@ -140,7 +140,7 @@ fn accounts(event: &ChangeEvent, nas: &str, clients: &[String]) -> bool {
     let nas = nas.to_lowercase();
     match event.action.as_str() {
         "session_start" | "session_update" | "session_stop" | "session_disconnect"
-        | "accounting_other" => {
+        | "session_change" | "accounting_other" => {
             let detail = event.detail.as_deref().unwrap_or_default().to_lowercase();
             let rest = detail.strip_prefix("nas ");
             let rest = rest.and_then(|rest| rest.strip_prefix(&nas));

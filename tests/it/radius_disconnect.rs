@@ -18,9 +18,9 @@ use crate::radius_dialogue::keys;
 use crate::support::daemon::Site;
 use crate::support::net::Http;
 
-/// How a NAS answers a Disconnect-Request.
+/// How a NAS answers a Disconnect-Request or CoA-Request.
 #[derive(Clone, Copy)]
-enum Answers {
+pub(crate) enum Answers {
     /// The first request is lost; the second gets a forged ACK before the right one.
     LateAfterAForgery,
     /// A NAK with Error-Cause 503.
@@ -29,14 +29,14 @@ enum Answers {
     Stranger,
 }
 
-/// A NAS that can be told to end sessions, on a port of its own.
-struct Gate {
-    port: u16,
+/// A NAS that can be told to end and change sessions, on a port of its own.
+pub(crate) struct Gate {
+    pub(crate) port: u16,
     requests: Receiver<Vec<u8>>,
 }
 
 impl Gate {
-    fn new(answers: Answers) -> Self {
+    pub(crate) fn new(answers: Answers) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let port = socket.local_addr().unwrap().port();
         let (sender, requests) = channel();
@@ -47,21 +47,23 @@ impl Gate {
             while let Ok((length, from)) = socket.recv_from(&mut buffer) {
                 received += 1;
                 let request = buffer[..length].to_vec();
-                let reply = |code, cause, secret| reply(&request, code, cause, secret);
+                // An ACK has the code behind that of its request, a NAK the next one.
+                let reply =
+                    |more, cause, secret| reply(&request, Code(request[0] + more), cause, secret);
                 match answers {
                     Answers::LateAfterAForgery if received == 1 => {}
                     Answers::LateAfterAForgery => {
-                        let forged = reply(Code::DisconnectAck, None, "no one's secret");
+                        let forged = reply(1, None, "no one's secret");
                         socket.send_to(&forged, from).unwrap();
-                        let ack = reply(Code::DisconnectAck, None, SECRET);
+                        let ack = reply(1, None, SECRET);
                         socket.send_to(&ack, from).unwrap();
                     }
                     Answers::Nak => {
-                        let nak = reply(Code::DisconnectNak, Some(503), SECRET);
+                        let nak = reply(2, Some(503), SECRET);
                         socket.send_to(&nak, from).unwrap();
                     }
                     Answers::Stranger => {
-                        let forged = reply(Code::DisconnectAck, None, "no one's secret");
+                        let forged = reply(1, None, "no one's secret");
                         socket.send_to(&forged, from).unwrap();
                     }
                 }
@@ -71,14 +73,14 @@ impl Gate {
         Self { port, requests }
     }
 
-    fn request(&self) -> Vec<u8> {
+    pub(crate) fn request(&self) -> Vec<u8> {
         let request = self.requests.recv_timeout(Duration::from_secs(20));
-        request.expect("a Disconnect-Request")
+        request.expect("a request")
     }
 }
 
 /// A reply without Message-Authenticator, as many NASes send it.
-fn reply(request: &[u8], code: Code, cause: Option<u32>, secret: &str) -> Vec<u8> {
+pub(crate) fn reply(request: &[u8], code: Code, cause: Option<u32>, secret: &str) -> Vec<u8> {
     let mut octets = vec![code.0, request[1], 0, 0];
     octets.extend(&request[4..20]);
     if let Some(cause) = cause {
@@ -115,12 +117,12 @@ fn record(site: &Site, session: &str) -> Value {
     }
 }
 
-fn port(site: &Site, port: u16) {
+pub(crate) fn port(site: &Site, port: u16) {
     let port = port.to_string();
     site.json(&["client", "set", "vpn", "--disconnect-port", &port]);
 }
 
-const NAME: Attributes<'_> = &[(Type::UserName, b"ALICE")];
+pub(crate) const NAME: Attributes<'_> = &[(Type::UserName, b"ALICE")];
 
 #[test]
 fn the_sessions_of_a_disabled_user_end_and_a_lost_request_is_sent_again_the_same() {

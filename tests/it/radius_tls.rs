@@ -30,13 +30,13 @@ const RADSEC: &str = "radsec";
 const UDP_SECRET: &str = "a-shared-secret-of-a-proxy";
 
 /// An authority with certificates for a server and for clients.
-struct Authority {
+pub(crate) struct Authority {
     dir: tempfile::TempDir,
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params
@@ -55,7 +55,7 @@ impl Authority {
     }
 
     /// Writes FILE.pem and FILE.key for a name.
-    fn issue(&self, file: &str, name: &str) {
+    pub(crate) fn issue(&self, file: &str, name: &str) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
@@ -64,7 +64,7 @@ impl Authority {
     }
 
     /// A site with alice whose daemon serves TLS.
-    fn site(&self) -> Site {
+    pub(crate) fn site(&self) -> Site {
         let site = Site::new();
         site.enrol("alice", "hotp", RFC_SECRET);
         let table = format!(
@@ -101,7 +101,7 @@ impl Authority {
         config
     }
 
-    fn connect(&self, to: SocketAddr, file: Option<&str>, alpn: &[&[u8]]) -> Stream {
+    pub(crate) fn connect(&self, to: SocketAddr, file: Option<&str>, alpn: &[&[u8]]) -> Stream {
         let tcp = TcpStream::connect(to).unwrap();
         self.over(tcp, file, alpn)
     }
@@ -117,14 +117,15 @@ impl Authority {
     }
 }
 
-struct Stream(StreamOwned<ClientConnection, TcpStream>);
+/// A connection of a client.
+pub(crate) struct Stream(StreamOwned<ClientConnection, TcpStream>);
 
 impl Stream {
-    fn send(&mut self, octets: &[u8]) {
+    pub(crate) fn send(&mut self, octets: &[u8]) {
         self.0.write_all(octets).unwrap();
     }
 
-    fn receive(&mut self) -> std::io::Result<Vec<u8>> {
+    pub(crate) fn receive(&mut self) -> std::io::Result<Vec<u8>> {
         let mut head = [0; 4];
         self.0.read_exact(&mut head)?;
         let length = usize::from(u16::from_be_bytes([head[2], head[3]]));
@@ -134,7 +135,7 @@ impl Stream {
         Ok(packet)
     }
 
-    fn ask(&mut self, octets: &[u8]) -> Vec<u8> {
+    pub(crate) fn ask(&mut self, octets: &[u8]) -> Vec<u8> {
         self.send(octets);
         self.receive().unwrap()
     }
@@ -151,12 +152,17 @@ impl Stream {
     }
 }
 
-fn tls(site: &Site) -> SocketAddr {
+pub(crate) fn tls(site: &Site) -> SocketAddr {
     let status = site.json(&["status"]);
     status["radius_tls"][0].as_str().unwrap().parse().unwrap()
 }
 
-fn packet(code: Code, identifier: u8, all: &[(Type, &[u8])], password: Option<&str>) -> Vec<u8> {
+pub(crate) fn packet(
+    code: Code,
+    identifier: u8,
+    all: &[(Type, &[u8])],
+    password: Option<&str>,
+) -> Vec<u8> {
     let mut packet = Vec::new();
     let keys = keys(RADSEC);
     let authenticator = RequestAuthenticator([identifier; 16]);
@@ -195,7 +201,7 @@ fn genuine(request: &[u8], reply: &[u8]) -> Code {
     reply.code
 }
 
-fn add(site: &Site, name: &str, certificate: &str) {
+pub(crate) fn add(site: &Site, name: &str, certificate: &str) {
     let made = site.json(&[
         "client",
         "add",

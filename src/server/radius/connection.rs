@@ -3,6 +3,7 @@
 //! ```text
 //! accept -> place -> handshake -> certificate -> client
 //!   octets -> packet -> Pipeline::receive_from -> Job -> answer -> octets
+//!   request of ours about a session (Links) -> octets; octets -> its answer
 //! ```
 //!
 //! Invariants: both sides have proven who they are before an octet of RADIUS is read; each packet is looked at
@@ -24,7 +25,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +39,7 @@ use crate::radius::v11;
 use crate::server::patience::Patience;
 use crate::server::radius::counters::{Ingress, bump};
 use crate::server::radius::job::Job;
+use crate::server::radius::links::Held;
 use crate::server::radius::pipeline::Pipeline;
 use crate::server::radius::receive::Received;
 use crate::server::radius::table::radsec_keys;
@@ -214,13 +216,15 @@ impl Door {
         let left = certificate.until.since(self.pipeline.service.core.now());
         Some(Connection {
             door: Arc::clone(self),
-            name,
             peer,
             v11,
             reader,
             writer,
             buffer: Zeroizing::new(Vec::with_capacity(MAX_LENGTH)),
             in_flight: FuturesUnordered::new(),
+            held: self.pipeline.links.hold(&name, peer, v11),
+            waiting: HashMap::new(),
+            name,
             expires: Instant::now() + left.min(LONGEST),
         })
     }
@@ -241,6 +245,10 @@ struct Connection {
     writer: WriteHalf<Stream>,
     buffer: Zeroizing<Vec<u8>>,
     in_flight: FuturesUnordered<Pin<Box<dyn Future<Output = Answer> + Send>>>,
+    /// Requests of ours to the client.
+    held: Held,
+    /// Those that were sent, by Identifier, or by the last octet of the Token.
+    waiting: HashMap<u8, oneshot::Sender<Vec<u8>>>,
     /// When its certificate ends, or it must prove itself again.
     expires: Instant,
 }
@@ -284,6 +292,13 @@ impl Connection {
                         return End::Closed;
                     }
                 }
+                Some(ask) = self.held.asks.recv(), if !stopping => {
+                    self.waiting.retain(|_, answer| !answer.is_closed());
+                    self.waiting.insert(ask.identifier, ask.answer);
+                    if self.send(&ask.octets).await.is_err() {
+                        return End::Closed;
+                    }
+                }
                 read = self.reader.read_buf(&mut *self.buffer), if readable => {
                     match read {
                         Ok(0) | Err(_) => return End::Closed,
@@ -322,6 +337,20 @@ impl Connection {
     }
 
     async fn packet(&mut self, octets: &[u8]) -> Result<(), End> {
+        if let [code, identifier, ..] = octets
+            && ANSWERS.contains(&Code(*code))
+        {
+            let token = octets.get(4..8).unwrap_or_default();
+            let place = match token {
+                [0, 0, 0, last] if self.v11 => Some(*last),
+                _ => (!self.v11).then_some(*identifier),
+            };
+            if let Some(answer) = place.and_then(|place| self.waiting.remove(&place)) {
+                // Who asked has given up: it came too late.
+                let _ = answer.send(octets.to_vec());
+            }
+            return Ok(());
+        }
         let arrived = Instant::now();
         let mut old = Zeroizing::new(Vec::new());
         let keys = radsec_keys();
@@ -386,6 +415,14 @@ fn is_fatal(word: &str) -> bool {
     .any(|discard| discard.as_str() == word)
 }
 
+/// What a NAS answers to requests of ours (RFC 5176 s2). One that nothing waits for is dropped (RFC 6613
+/// s2.6.4).
+const ANSWERS: [Code; 4] = [
+    Code::DisconnectAck,
+    Code::DisconnectNak,
+    Code::CoaAck,
+    Code::CoaNak,
+];
 /// Connections at a time, of all listeners.
 pub const TLS_CONNECTIONS: usize = 1_024;
 /// Handshakes at a time, of all addresses.

@@ -1,9 +1,9 @@
-//! Ending sessions: Disconnect-Requests to NASes, and what they answer (RFC 5176).
+//! Ending and changing sessions: Disconnect-Requests and CoA-Requests to NASes, and what they answer (RFC 5176).
 //!
 //! ```text
-//! administrator --end--> exchange --> NAS
+//! administrator --end, change--> exchange --> NAS, over UDP or the connection that it holds open
 //! trail --follow--> Endings (a bounded queue) --work--> exchange --> NAS
-//!                        what came of it --> audit (`session_disconnect`)
+//!                        what came of it --> audit (`session_disconnect`, `session_change`)
 //! ```
 //!
 //! Invariants: a decision never waits for a NAS; an answer that the NAS did not make is dropped, and the wait
@@ -15,35 +15,53 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::stream::FuturesOrdered;
 use futures_util::{StreamExt as _, stream};
 use tokio::net::UdpSocket;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::core::{Core, CoreError};
 use crate::model::client::{Access, Client, RadiusAccess};
 use crate::model::session::Session;
 use crate::radius::authenticator::SecretKeys;
+use crate::radius::dictionary::Dictionary;
 use crate::radius::disconnect::{Answer, Request, error_cause};
 use crate::radius::packet::MAX_LENGTH;
+use crate::radius::v11::{self, Token};
 use crate::secret::random;
+use crate::server::radius::change::Change;
 use crate::server::radius::counters::header;
-use crate::store::{By, Change};
+use crate::server::radius::links::Link;
+use crate::server::radius::pipeline::Pipeline;
+use crate::server::radius::table::radsec_keys;
+use crate::store::{self, By};
 use crate::time::UnixTime;
 
-/// Ends sessions at their NASes.
+/// Ends and changes sessions at their NASes.
 pub struct Disconnects {
     core: Arc<Core>,
-    counts: [AtomicU64; WORDS.len()],
+    /// The front end, for its dictionary and connections; none where none is served.
+    front: OnceLock<Arc<Pipeline>>,
+    ended: [AtomicU64; WORDS.len()],
+    changed: [AtomicU64; WORDS.len()],
     forged: AtomicU64,
 }
 
-/// What came of asking a NAS to end a session.
+/// What a NAS is asked about a session.
+#[derive(Clone, Copy, Debug)]
+pub enum Wish<'a> {
+    /// That it ends.
+    End,
+    /// That it goes on otherwise.
+    Change(&'a Change),
+}
+
+/// What came of asking a NAS to end or change a session.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Ended {
     /// Where the request was sent.
@@ -55,7 +73,7 @@ pub struct Ended {
 /// What became of a request.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Outcome {
-    /// The NAS ended the session.
+    /// The NAS did so.
     Ack,
     /// It did not; Error-Cause.
     Nak(Option<u32>),
@@ -84,13 +102,17 @@ impl Outcome {
     }
 
     /// It in words.
-    pub fn describe(&self) -> String {
+    pub fn describe(&self, wish: Wish<'_>) -> String {
+        let kind = match wish {
+            Wish::End => "Disconnect",
+            Wish::Change(_) => "CoA",
+        };
         match self {
-            Self::Ack => "Disconnect-ACK".to_owned(),
-            Self::Nak(None) => "Disconnect-NAK".to_owned(),
+            Self::Ack => format!("{kind}-ACK"),
+            Self::Nak(None) => format!("{kind}-NAK"),
             Self::Nak(Some(cause)) => {
                 let name = error_cause(*cause).unwrap_or("unknown");
-                format!("Disconnect-NAK, Error-Cause {cause} {name}")
+                format!("{kind}-NAK, Error-Cause {cause} {name}")
             }
             Self::NoAnswer(what) => format!("no answer: {what}"),
             Self::NotSent(why) => format!("not sent: {why}"),
@@ -103,54 +125,91 @@ impl Disconnects {
     pub fn new(core: Arc<Core>) -> Self {
         Self {
             core,
-            counts: Default::default(),
+            front: OnceLock::new(),
+            ended: Default::default(),
+            changed: Default::default(),
             forged: AtomicU64::new(0),
         }
     }
 
-    /// Ends sessions, many at a time; the outcomes in the same order.
-    pub async fn end_all(
+    /// Takes the dictionary of this front end, and the connections that clients hold open there.
+    pub fn serve_with(&self, front: Arc<Pipeline>) {
+        // It is set once, before anything is asked.
+        let _ = self.front.set(front);
+    }
+
+    fn dictionary(&self) -> Result<Arc<Dictionary>, String> {
+        let front = self.front.get().map(|front| front.dictionary());
+        let builtin = || Dictionary::builtin().map(Arc::new);
+        front.map_or_else(|| builtin().map_err(|error| error.to_string()), Ok)
+    }
+
+    /// The attributes that sessions are changed to.
+    ///
+    /// # Errors
+    /// What is wrong, and what to write instead.
+    pub fn change(&self, attributes: &[(String, String)]) -> Result<Change, String> {
+        Change::new(&*self.dictionary()?, attributes)
+    }
+
+    /// The same by the reply of a policy.
+    ///
+    /// # Errors
+    /// When it has none that a session can be changed to.
+    pub fn change_to_reply(&self, attributes: &[(String, String)]) -> Result<Change, String> {
+        Change::of_reply(&*self.dictionary()?, attributes)
+    }
+
+    /// Ends or changes sessions, many at a time; the outcomes in the same order.
+    pub async fn ask_all(
         &self,
-        sessions: &[Session],
+        sessions: &[(Session, Wish<'_>)],
         by: &By,
-        why: Option<&str>,
     ) -> Result<Vec<Ended>, CoreError> {
         let mut under_way = FuturesOrdered::new();
         let mut ended = Vec::with_capacity(sessions.len());
-        for session in sessions {
+        for (session, wish) in sessions {
             if under_way.len() >= AT_A_TIME {
                 ended.extend(under_way.next().await);
             }
-            under_way.push_back(self.end(session, by, why));
+            under_way.push_back(self.ask(session, *wish, by, None));
         }
         ended.extend(under_way.collect::<Vec<_>>().await);
         ended.into_iter().collect()
     }
 
-    /// Asks the NAS of a session to end it, and puts on record what came of it.
+    /// Asks the NAS of a session to end or change it, and puts on record what came of it.
     ///
     /// # Errors
     /// When the outcome cannot be put on record.
-    pub async fn end(
+    pub async fn ask(
         &self,
         session: &Session,
+        wish: Wish<'_>,
         by: &By,
         why: Option<&str>,
     ) -> Result<Ended, CoreError> {
-        let ended = self.ask(session).await;
-        if let Some(count) = self.counts.get(ended.outcome.index()) {
+        let ended = self.asked(session, wish).await;
+        let (counts, action) = match wish {
+            Wish::End => (&self.ended, "session_disconnect"),
+            Wish::Change(_) => (&self.changed, "session_change"),
+        };
+        if let Some(count) = counts.get(ended.outcome.index()) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         let mut detail = format!("NAS {}", session.key.nas);
         if let Some(to) = ended.to {
             push!(detail, ", at {to}");
         }
-        push!(detail, ", {}", ended.outcome.describe());
+        push!(detail, ", {}", ended.outcome.describe(wish));
+        if let Wish::Change(change) = wish {
+            push!(detail, ": {}", change.shown);
+        }
         if let Some(why) = why {
             push!(detail, ", because {why}");
         }
-        let done = Change::Note {
-            action: "session_disconnect",
+        let done = store::Change::Note {
+            action,
             target: session.key.id.clone(),
             user: Some(session.user.clone()).filter(|user| !user.is_empty()),
             detail,
@@ -175,7 +234,8 @@ impl Disconnects {
                 let done = match this.core.arrival() {
                     Ok(arrival) => {
                         let by = By::daemon(arrival);
-                        this.end(&ending.session, &by, Some(&ending.why)).await
+                        let why = Some(ending.why.as_str());
+                        this.ask(&ending.session, Wish::End, &by, why).await
                     }
                     Err(error) => Err(error),
                 };
@@ -186,7 +246,7 @@ impl Disconnects {
                         ..
                     }) => {}
                     Ok(ended) => {
-                        let outcome = ended.outcome.describe();
+                        let outcome = ended.outcome.describe(Wish::End);
                         tracing::warn!(session, outcome, "a session that should end may go on");
                     }
                     Err(error) => {
@@ -198,7 +258,7 @@ impl Disconnects {
         shutdown.run_until_cancelled(work).await;
     }
 
-    async fn ask(&self, session: &Session) -> Ended {
+    async fn asked(&self, session: &Session, wish: Wish<'_>) -> Ended {
         let not_sent = |why: String| Ended {
             to: None,
             outcome: Outcome::NotSent(why),
@@ -207,12 +267,14 @@ impl Disconnects {
         let Some(client) = self.core.client(name) else {
             return not_sent(format!("there is no client {name} any more"));
         };
-        let target = match target(&client, session) {
-            Ok(target) => target,
+        let (to, radius) = match target(&client, session) {
+            Ok(Target::Address(to, radius)) => (to, radius),
+            Ok(Target::Connection(certificate)) => {
+                return self.through(&client.name, certificate, session, wish).await;
+            }
             Err(why) => return not_sent(why),
         };
-        let (to, radius) = target;
-        let outcome = match self.requests(session, radius) {
+        let outcome = match self.requests(session, wish, radius) {
             Ok(requests) => self.exchange(to, &requests).await,
             Err(why) => Outcome::NotSent(why),
         };
@@ -226,6 +288,7 @@ impl Disconnects {
     fn requests(
         &self,
         session: &Session,
+        wish: Wish<'_>,
         radius: &RadiusAccess,
     ) -> Result<Vec<(Request, SecretKeys)>, String> {
         let now = self.core.now();
@@ -236,11 +299,84 @@ impl Disconnects {
         let secrets = std::iter::once(&radius.secret).chain(previous);
         let numbered = secrets.zip(0_u8..).map(|(secret, number)| {
             let keys = SecretKeys::new(secret.clone());
-            let request = Request::new(session, now, first.wrapping_add(number), &keys);
+            let identifier = first.wrapping_add(number);
+            let request = Request::new(session, wish.octets(), now, identifier, &keys);
             request.map(|request| (request, keys))
         });
         let all: Result<Vec<_>, _> = numbered.collect();
         all.map_err(|error| error.to_string())
+    }
+
+    /// Asks over a connection that the client holds open: once on each, since nothing is lost there.
+    async fn through(
+        &self,
+        client: &str,
+        certificate: &str,
+        session: &Session,
+        wish: Wish<'_>,
+    ) -> Ended {
+        let front = self.front.get();
+        let links = front.map(|front| front.links.of(certificate));
+        let links = links.unwrap_or_default();
+        let mut ended = Ended {
+            to: None,
+            outcome: Outcome::NotSent(format!(
+                "client {client} comes over TLS and holds no connection open at present"
+            )),
+        };
+        for link in links.iter().take(CONNECTIONS) {
+            ended = Ended {
+                to: Some(link.peer),
+                outcome: self.over(link, session, wish).await,
+            };
+            if matches!(ended.outcome, Outcome::Ack | Outcome::Nak(_)) {
+                break;
+            }
+        }
+        ended
+    }
+
+    async fn over(&self, link: &Link, session: &Session, wish: Wish<'_>) -> Outcome {
+        let (identifier, keys) = (link.identifier(), radsec_keys());
+        let now = self.core.now();
+        let request = Request::new(session, wish.octets(), now, identifier, &keys);
+        let request = match request {
+            Ok(request) => request,
+            Err(error) => return Outcome::NotSent(error.to_string()),
+        };
+        let octets = if link.v11 {
+            v11::own_request(&request.octets, Token([0, 0, 0, identifier]))
+        } else {
+            Ok(request.octets.clone())
+        };
+        let octets = match octets {
+            Ok(octets) => octets,
+            Err(discard) => return Outcome::NotSent(discard.as_str().to_owned()),
+        };
+        let no_answer = |what: &str| {
+            Outcome::NoAnswer(format!(
+                "{what}, over the connection that the client holds open: its NAS must take CoA there"
+            ))
+        };
+        let Ok(answer) = timeout(OVER_TLS, link.ask(identifier, octets)).await else {
+            return no_answer("1 request");
+        };
+        let Some(answer) = answer else {
+            return no_answer("it ended meanwhile");
+        };
+        let read = if link.v11 {
+            request.answer_v11(&answer)
+        } else {
+            request.answer(&answer, &keys)
+        };
+        match read {
+            Some(Answer::Ack) => Outcome::Ack,
+            Some(Answer::Nak(cause)) => Outcome::Nak(cause),
+            None => {
+                self.forged.fetch_add(1, Ordering::Relaxed);
+                no_answer("1 request, an answer to something else")
+            }
+        }
     }
 
     /// Sends until there is an answer. The socket is this exchange's own: only the NAS's address is heard.
@@ -305,11 +441,23 @@ impl Disconnects {
             "oncegate_radius_disconnects_total",
             "Requests to end a session, by what came of them.",
         );
-        for (word, count) in WORDS.iter().zip(&self.counts) {
+        for (word, count) in WORDS.iter().zip(&self.ended) {
             let count = count.load(Ordering::Relaxed);
             push!(
                 out,
                 "oncegate_radius_disconnects_total{{result=\"{word}\"}} {count}\n"
+            );
+        }
+        header(
+            out,
+            "oncegate_radius_changes_total",
+            "Requests to change a session, by what came of them.",
+        );
+        for (word, count) in WORDS.iter().zip(&self.changed) {
+            let count = count.load(Ordering::Relaxed);
+            push!(
+                out,
+                "oncegate_radius_changes_total{{result=\"{word}\"}} {count}\n"
             );
         }
         let forged = self.forged.load(Ordering::Relaxed);
@@ -326,25 +474,37 @@ impl Disconnects {
     }
 }
 
-/// Where a request about a session goes, and the client whose secret it is made with.
-fn target<'c>(
-    client: &'c Client,
-    session: &Session,
-) -> Result<(SocketAddr, &'c RadiusAccess), String> {
+impl Wish<'_> {
+    /// The attributes that a session is changed to, encoded.
+    const fn octets(&self) -> Option<&[u8]> {
+        match self {
+            Self::End => None,
+            Self::Change(change) => Some(change.octets.as_slice()),
+        }
+    }
+}
+
+/// Where a request about a session goes.
+enum Target<'c> {
+    /// There, made with the secret of this client.
+    Address(SocketAddr, &'c RadiusAccess),
+    /// Over a connection of the client with this certificate.
+    Connection(&'c str),
+}
+
+fn target<'c>(client: &'c Client, session: &Session) -> Result<Target<'c>, String> {
     let name = &client.name;
     let Access::Radius(radius) = &client.access else {
         return Err(format!("client {name} is no RADIUS client any more"));
     };
-    if radius.settings.certificate.is_some() {
-        return Err(format!(
-            "client {name} comes over TLS, and requests to it are sent over UDP only"
-        ));
-    }
     let Some(port) = radius.settings.disconnect_port else {
         return Err(format!(
             "switched off for client {name} (`oncegate client set {name} --disconnect-port 3799`)"
         ));
     };
+    if let Some(certificate) = &radius.settings.certificate {
+        return Ok(Target::Connection(certificate));
+    }
     // Only where the client is: what a packet says of other addresses is not believed.
     let is_ours = |address: &IpAddr| radius.addresses.iter().any(|net| net.contains(address));
     let alone = match radius.addresses.as_slice() {
@@ -359,7 +519,7 @@ fn target<'c>(
             session.key.nas
         )
     })?;
-    Ok((SocketAddr::new(address, port), radius))
+    Ok(Target::Address(SocketAddr::new(address, port), radius))
 }
 
 async fn connected(to: SocketAddr) -> io::Result<UdpSocket> {
@@ -380,6 +540,12 @@ const PAUSES: [Duration; 4] = [
     Duration::from_secs(4),
     Duration::from_secs(5),
 ];
+
+/// How long an answer over TLS is waited for.
+const OVER_TLS: Duration = Duration::from_secs(5);
+
+/// On how many of a client's connections a request is sent, while none is answered.
+const CONNECTIONS: usize = 2;
 
 /// Requests under way at a time.
 const AT_A_TIME: usize = 64;

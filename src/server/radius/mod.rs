@@ -10,6 +10,7 @@
 //! Invariants: no datagram, and no failure to receive or send one, ends a listener; a reply leaves
 //! from the address that was asked; what a listener does never waits for a decision.
 
+mod change;
 mod connection;
 mod counters;
 mod disconnect;
@@ -18,6 +19,7 @@ mod endings;
 mod job;
 mod lane;
 mod limiter;
+mod links;
 mod mib;
 mod password;
 mod pipeline;
@@ -28,9 +30,10 @@ mod table;
 mod tls;
 mod udp;
 
+pub use crate::server::radius::change::Change;
 pub use crate::server::radius::connection::{TLS_CONNECTIONS, TlsListener, serve_tls};
 pub use crate::server::radius::counters::{Event, Ingress, PeerCounters};
-pub use crate::server::radius::disconnect::{Disconnects, Ended, Outcome};
+pub use crate::server::radius::disconnect::{Disconnects, Ended, Outcome, Wish};
 pub use crate::server::radius::endings::follow;
 pub use crate::server::radius::job::{Answer, Job};
 pub use crate::server::radius::lane::run;

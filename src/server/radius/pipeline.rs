@@ -14,6 +14,7 @@ use crate::radius::duplicate::{self, Duplicates};
 use crate::server::radius::counters::{Counters, Ingress, PeerCounters};
 use crate::server::radius::eap::table::Conversations;
 use crate::server::radius::limiter::Limiter;
+use crate::server::radius::links::Links;
 use crate::server::radius::mib;
 use crate::server::radius::retry::Retries;
 use crate::server::radius::table::Table;
@@ -75,6 +76,8 @@ pub struct Pipeline {
     retries: OnceLock<Arc<Retries>>,
     /// Conversations of EAP.
     pub(super) conversations: Conversations,
+    /// Connections over TLS that clients hold open.
+    pub(super) links: Arc<Links>,
     /// What tunnels of EAP are made with.
     tunnels: OnceLock<Arc<Tls>>,
     pub(super) counters: Arc<Counters>,
@@ -107,6 +110,7 @@ impl Pipeline {
             duplicates: Mutex::new(Duplicates::new(duplicate::Limits::default())),
             retries: OnceLock::new(),
             conversations: Conversations::default(),
+            links: Arc::default(),
             tunnels: OnceLock::new(),
             counters,
         })

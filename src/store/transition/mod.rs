@@ -439,6 +439,7 @@ pub const ACTIONS: &[&str] = &[
     "notified",
     "outage_declare",
     "outage_end",
+    "session_change",
     "session_disconnect",
     "session_start",
     "session_stop",
