@@ -49,6 +49,7 @@ impl Login {
             user: view.user.key.name(),
             presented: Presented::Passcode(&nothing),
             challenge: None,
+            serial: None,
             rounds: false,
             source: station.and_then(|station| station.trim().parse().ok()),
             attributes: &[],
