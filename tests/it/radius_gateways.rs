@@ -159,6 +159,7 @@ login ikev2-eap "$2"
 $inside curl -s -m 5 --interface 198.18.9.1 http://198.18.5.1:8080/healthz
 echo
 sessions 1
+"$oncegate" --json session set --user alice --attribute Session-Timeout=3600 | grep -oE '"(ack|nak|no_answer)"'
 "$oncegate" --json session disconnect --user alice | grep -oE '"(ack|nak|no_answer)"' | head -1
 sessions 0
 end $tunnel
@@ -205,6 +206,8 @@ fn strongswan_carries_data_for_those_who_are_let_in_and_ends_their_tunnels() {
         // Of the daemon's health page, through the tunnel.
         "ok",
         "open 1",
+        // The change of its life, and its end.
+        "\"ack\"",
         "\"ack\"",
         "open 0",
         "CHILD_SA cmd{1} established",
