@@ -44,8 +44,8 @@ async fn trail(dir: &Path) {
             .await
             .unwrap();
     }
-    for step in 0..900_u64 {
-        let who = if step < 700 { step as usize % 3 } else { 3 };
+    for (step, number) in (0..900_u64).zip(0_usize..) {
+        let who = if step < 700 { number % 3 } else { 3 };
         let serial = format!("HOTP-{}", who + 1);
         // Every fifth is a code that was used.
         let code = if step % 5 == 4 { 0 } else { step };

@@ -473,6 +473,7 @@ fn a_restore_that_was_killed_is_begun_again() {
 /// A whole backup and what goes on from it: what was used between and after is used, erased users are erased, and what
 /// does not belong together is refused by name.
 #[test]
+#[allow(clippy::too_many_lines)] // one store through all of it
 fn incremental_backups_are_restored_with_the_one_they_go_on_from() {
     let site = Site::new();
     site.enrol("alice", "hotp", &secret_of("alice"));
