@@ -138,7 +138,7 @@ fn row_a16_users_follow_a_database() {
     }
     with("DELETE FROM staff RETURNING login", "");
     let output = site.run(&["config", "check"]);
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("write one SELECT"), "{text}");
     with(
         &format!("SELECT * FROM ({QUERY}) x WHERE \"user\" > 'p2'"),
