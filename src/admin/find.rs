@@ -8,7 +8,7 @@ use crate::diagnostic::did_you_mean;
 use crate::model::id::Serial;
 use crate::model::token::LifeCycle;
 use crate::model::user::User;
-use crate::model::user_key::UserKey;
+use crate::model::user_key::{CONSOLE, UserKey};
 use crate::otp::throttle::{Blocked, Throttle};
 use crate::store::{StoreError, View};
 use crate::time::UnixTime;
@@ -24,6 +24,8 @@ pub struct UserFilter {
     pub locked: bool,
     /// It is part of the login name, an alias, the display name, the phone number, the mail address, or the serial of a token.
     pub text: Option<String>,
+    /// They are no people of the console.
+    pub without_console: bool,
 }
 
 /// Some of the users that were found.
@@ -38,7 +40,11 @@ pub struct Found {
 impl UserFilter {
     /// Whether it leaves no one out.
     pub fn is_empty(&self) -> bool {
-        self.group.is_none() && !self.without_token && !self.locked && self.text.is_none()
+        self.group.is_none()
+            && !self.without_token
+            && !self.locked
+            && self.text.is_none()
+            && !self.without_console
     }
 }
 
@@ -131,11 +137,9 @@ impl Admin {
         user: User,
         now: UnixTime,
     ) -> Result<Option<(User, Option<Throttle>)>, StoreError> {
-        if filter
-            .group
-            .as_ref()
-            .is_some_and(|group| !user.groups.contains(group))
-        {
+        let of_group = |group: &String| user.groups.contains(group);
+        let hidden = filter.without_console && user.key.realm() == CONSOLE;
+        if hidden || !filter.group.as_ref().is_none_or(of_group) {
             return Ok(None);
         }
         let by_serial = wanted.filter(|wanted| !wanted.is_in(&user));

@@ -9,8 +9,8 @@ use crate::model::user_key::UserKey;
 use crate::store::{By, Change, DeviceAct};
 
 impl Admin {
-    /// Suspends a token of the user, or all that are in use; returns how many. Another's token, none and one that
-    /// is not in use are not told apart.
+    /// Suspends a token of the user and what else the same device carries, or all that are in use; returns how many.
+    /// Another's token, none and one that is not in use are not told apart.
     pub async fn suspend_own(
         &self,
         user: &UserKey,
@@ -19,9 +19,16 @@ impl Admin {
     ) -> Result<usize, AdminError> {
         let view = self.core.store.view(user)?;
         let view = view.ok_or(AdminError::NotFound("user"))?;
+        let named = serial.and_then(|serial| {
+            let mut tokens = view.tokens.iter().map(|(token, _)| token);
+            tokens.find(|token| token.serial == *serial)
+        });
+        // Who has lost a telephone has lost all that is on it.
+        let device = named.and_then(|token| token.device.as_ref());
         let mut done = 0;
         for (token, _) in &view.tokens {
-            let wanted = serial.is_none_or(|serial| token.serial == *serial);
+            let wanted = serial.is_none_or(|serial| token.serial == *serial)
+                || (device.is_some() && token.device.as_ref() == device);
             // One that another owns counts for them too.
             if !wanted || token.user != *user || token.state_at(by.at) != LifeCycle::Active {
                 continue;

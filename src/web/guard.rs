@@ -3,7 +3,8 @@
 //!
 //! Threats: a form on another site that acts with the session of a person (CSRF): an unsafe method needs
 //! `Sec-Fetch-Site: same-origin`, from old browsers an `Origin` that is the host's; a name of an attacker that leads
-//! to this machine (DNS rebinding): a host is the one of `http.public_url`, an address, or `localhost`.
+//! to this machine (DNS rebinding): a host is the one of `http.public_url`, an address, or `localhost`; without
+//! `http.public_url` also the name of this machine.
 
 use std::net::IpAddr;
 
@@ -30,7 +31,8 @@ fn refused(desk: &Desk, request: &Request) -> Option<(StatusCode, &'static str)>
     let Some(host) = host(request) else {
         return Some((StatusCode::BAD_REQUEST, "one Host header is needed\n"));
     };
-    if !is_own(&host, desk.app.info().public_url.as_deref()) {
+    let public = desk.app.info().public_url.as_deref();
+    if !is_own(&host, public, machine_name) {
         return Some((StatusCode::MISDIRECTED_REQUEST, MISDIRECTED));
     }
     let is_safe = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -61,16 +63,26 @@ pub(crate) fn host(request: &Request) -> Option<String> {
     (!host.is_empty()).then(|| host.to_ascii_lowercase())
 }
 
-fn is_own(host: &str, public_url: Option<&str>) -> bool {
-    let Some(public) = public_url.and_then(|url| url.split_once("://")) else {
-        return true;
-    };
+/// No name that leads here by another's will: who can make one point at this machine makes no address do so.
+fn is_own(host: &str, public_url: Option<&str>, machine: fn() -> Option<String>) -> bool {
     let name = without_port(host);
-    let public = public.1.split('/').next().unwrap_or_default();
     let address = name.trim_start_matches('[').trim_end_matches(']');
-    name == without_port(&public.to_ascii_lowercase())
-        || name == "localhost"
-        || address.parse::<IpAddr>().is_ok()
+    if name == "localhost" || address.parse::<IpAddr>().is_ok() {
+        return true;
+    }
+    match public_url.and_then(|url| url.split_once("://")) {
+        Some((_, public)) => {
+            let public = public.split('/').next().unwrap_or_default();
+            name == without_port(&public.to_ascii_lowercase())
+        }
+        None => machine().is_some_and(|machine| !name.is_empty() && name == machine),
+    }
+}
+
+/// As the machine calls itself.
+fn machine_name() -> Option<String> {
+    let name = nix::unistd::gethostname().ok()?;
+    Some(name.to_str()?.to_ascii_lowercase())
 }
 
 fn without_port(host: &str) -> &str {
@@ -93,8 +105,7 @@ fn is_same_origin(headers: &HeaderMap, host: &str) -> bool {
     origin.is_some_and(|(_, origin)| origin.eq_ignore_ascii_case(host))
 }
 
-const MISDIRECTED: &str =
-    "this server has another name: use the one of http.public_url in oncegate.toml\n";
+const MISDIRECTED: &str = "this server has another name: use the one of http.public_url in oncegate.toml, or set it there to this one\n";
 
 #[cfg(test)]
 mod tests {
@@ -110,7 +121,7 @@ mod tests {
             "[::1]:1",
             "localhost:1",
         ] {
-            assert!(is_own(host, public), "{host}");
+            assert!(is_own(host, public, || None), "{host}");
         }
         for host in [
             "evil.example",
@@ -118,9 +129,13 @@ mod tests {
             "127.0.0.1.evil.example",
             "",
         ] {
-            assert!(!is_own(host, public), "{host}");
+            assert!(!is_own(host, public, || None), "{host}");
+            assert!(!is_own(host, None, || Some("otp".to_owned())), "{host}");
         }
-        assert!(is_own("anything", None));
+        for host in ["127.0.0.1:8080", "[::1]:1", "localhost", "otp:8443"] {
+            assert!(is_own(host, None, || Some("otp".to_owned())), "{host}");
+        }
+        assert!(!is_own("otp", public, || Some("otp".to_owned())));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::core::CoreError;
 use crate::login::{LoginAnswer, LoginRequest, Presented};
 use crate::model::audit::Channel;
 use crate::model::client::{Client, Scope};
+use crate::model::token::LifeCycle;
 use crate::model::user_key::{CONSOLE, UserKey};
 use crate::secret::SecretString;
 use crate::server::http::App;
@@ -61,7 +62,7 @@ pub(crate) fn digest(store: &Store, view: &View) -> Result<[u8; 32], StoreError>
     Ok(digest.finalize().into())
 }
 
-/// Whether someone has the role `admin`; what cannot be read counts as one.
+/// Whether someone has the role `admin` and a way to sign in; what cannot be read counts as one.
 pub(crate) fn has_administrator(app: &App) -> bool {
     let store = app.core().store();
     // Behind all names of the realms before it.
@@ -72,16 +73,26 @@ pub(crate) fn has_administrator(app: &App) -> bool {
         };
         let of_console = page.iter().filter(|user| user.key.realm() == CONSOLE);
         let is_admin = |group: &String| group == Scope::Admin.as_str();
-        if of_console
+        let mut admins = of_console
             .clone()
-            .any(|user| user.groups.iter().any(is_admin))
-        {
+            .filter(|user| user.groups.iter().any(is_admin));
+        if admins.any(|user| may_sign_in(store, &user.key)) {
             return true;
         }
         if of_console.count() < PAGE {
             return false;
         }
         after = page.last().map(|user| user.key.clone());
+    }
+}
+
+/// Whether a token of a person can be used or be put to use: an account whose set-up was broken off has none.
+fn may_sign_in(store: &Store, user: &UserKey) -> bool {
+    let begun = |state| matches!(state, LifeCycle::Active | LifeCycle::Suspended);
+    match store.view(user) {
+        Ok(Some(view)) => view.tokens.iter().any(|(token, _)| begun(token.state)),
+        Ok(None) => false,
+        Err(_) => true,
     }
 }
 

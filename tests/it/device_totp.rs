@@ -4,6 +4,7 @@ use oncegate::admin::UserPatch;
 use oncegate::model::client::Scope;
 use oncegate::model::token::LifeCycle;
 use oncegate::model::user_key::UserKey;
+use oncegate::store::By;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -98,6 +99,30 @@ async fn the_key_ends_with_the_device_that_knows_it() {
     let gone = format!("/v1/device/{}", new.id());
     assert_eq!(app.as_phone(&new, "DELETE", &gone, None).await.status, 204);
     assert_eq!(app.found(serial(&own)).0.state, LifeCycle::Revoked);
+}
+
+/// Who has lost a telephone has lost all that is on it, whichever of its tokens they name.
+#[tokio::test]
+async fn what_a_lost_device_carries_is_suspended_together() {
+    for named in [None, Some(SERIAL)] {
+        let (app, phone) = enrolled().await;
+        let made = carried(&app, &phone, None).await;
+        let user = UserKey::parse("alice").expect("a user");
+        let serial = named.unwrap_or(serial(&made)).parse().expect("a serial");
+        let by = By::new(
+            "user alice".to_owned(),
+            app.service.core.arrival().expect("an id"),
+        );
+        let lost = app
+            .service
+            .admin
+            .suspend_own(&user, Some(&serial), by)
+            .await;
+        assert_eq!(lost.expect("done"), 2);
+        for serial in [SERIAL, made["token"]["serial"].as_str().expect("a serial")] {
+            assert_eq!(app.found(serial).0.state, LifeCycle::Suspended, "{serial}");
+        }
+    }
 }
 
 #[tokio::test]

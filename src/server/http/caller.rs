@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use crate::api::call;
 use crate::model::client::{Access, Client, Scope};
 use crate::model::id::RequestId;
-use crate::model::user_key::UserKey;
+use crate::model::user_key::{CONSOLE, UserKey};
 use crate::secret::SecretString;
 use crate::server::http::error::Failure;
 use crate::server::http::origin::Origin;
@@ -102,6 +102,18 @@ impl Caller {
     pub(crate) fn acts_as(&self, scopes: &[Scope]) -> bool {
         let bound = matches!(self, Self::Key(client) if client.realm.is_some());
         !bound && scopes.iter().any(|scope| self.has(*scope))
+    }
+
+    /// Whether this user is theirs to see. The people of the console are seen by administrators and auditors, and
+    /// by themselves: who helps users learns nothing of the accounts of administrators.
+    pub(crate) fn sees(&self, user: &UserKey) -> bool {
+        let own = matches!(self, Self::Person(person) if person.user == *user);
+        user.realm() != CONSOLE || own || self.sees_console()
+    }
+
+    /// The same of all people of the console.
+    pub(crate) fn sees_console(&self) -> bool {
+        self.may_administer() || self.acts_as(&[Scope::Auditor])
     }
 
     /// The client that pushes users of a source: by a key that may do nothing else, so that who changes a contact

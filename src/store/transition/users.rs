@@ -256,11 +256,11 @@ pub(crate) const OWN_REMOVAL: &str = "the same person removed a user of this nam
 
 /// A name that is added.
 pub(crate) const NAME_IS_ALIAS: &str = "the name is an alias of another user";
-/// An alias that is added.
 /// The name of an administrator would lead to another user.
-const ALIAS_OF_CONSOLE: &str =
-    "the realm `console` is for administrators: no alias leads into it or out of it";
+const ALIAS_OF_CONSOLE: &str = "the realm `console` is for administrators: no alias leads into it or out of it; \
+     choose an alias of another realm (for a person of the console: NAME@console), or make a second user";
 
+/// An alias that is added.
 pub(crate) const ALIAS_TAKEN: &str = "the alias is a user's name, or an alias already";
 
 pub(super) fn unlock(rows: &Working<'_>, user: &UserKey) -> Result<Plan, StoreError> {

@@ -9,7 +9,7 @@ use axum::response::Response;
 
 use crate::api::call::NoQuery;
 use crate::api::{
-    AddToken, AddUser, Confirm, ConfirmToken, RemoveToken, SetUser, ShowUser, TokenCreate,
+    AddToken, AddUser, Confirm, ConfirmToken, RemoveToken, SetUser, ShowUser, TokenCreate, User,
     UserChange, UserCreate,
 };
 use crate::model::client::Scope;
@@ -21,6 +21,7 @@ use crate::web::call::Refused;
 use crate::web::console::{frame, sign_in};
 use crate::web::fields::Fields;
 use crate::web::link::{Begun, Link, person_named};
+use crate::web::text::Text;
 use crate::web::view::{Block, Field, Form, Input, Page, Tone};
 use crate::web::visit::Visit;
 
@@ -112,9 +113,11 @@ async fn begin(
             };
             desk.call::<AddUser>(by, (), &NoQuery {}, &new).await?;
         }
-        Some(_) if link.user.is_none() && !own => return Ok(None),
         // An alias: the account of this name is another's.
         Some(present) if present.user != name => return Ok(None),
+        Some(present) if link.user.is_none() && !own && !is_unfinished(&present) => {
+            return Ok(None);
+        }
         Some(present) => {
             let mut groups = present.groups.clone();
             let role = link.role.map(|role| role.to_string());
@@ -146,6 +149,12 @@ async fn begin(
         uri: SecretString::new(made.otpauth_uri.unwrap_or_default()),
         secret: SecretString::new(made.secret.unwrap_or_default()),
     }))
+}
+
+/// Whether an account was begun, and no authenticator of it was ever proven: its link ran out, or the server stopped.
+fn is_unfinished(present: &User) -> bool {
+    let tokens = present.tokens.as_deref().unwrap_or_default();
+    !present.disabled && tokens.iter().all(|token| token.state == "pending")
 }
 
 fn second(
@@ -202,11 +211,12 @@ pub(super) async fn confirm(State(desk): State<Desk>, visit: Visit, fields: Fiel
     let proven = desk
         .call::<ConfirmToken>(&link.by, &begun.serial, &NoQuery {}, &proof)
         .await;
-    if proven.is_err() {
+    if let Err(refused) = proven {
+        let (text, detail) = why_not(t, &refused);
         let notice = Block::Notice {
             tone: Tone::Bad,
-            text: t.get("setup.wrong_code").to_owned(),
-            detail: t.get("setup.wrong_code_how").to_owned(),
+            text: text.to_owned(),
+            detail,
         };
         return second(&visit, code, &begun, vec![notice], StatusCode::BAD_REQUEST);
     }
@@ -223,6 +233,30 @@ pub(super) async fn confirm(State(desk): State<Desk>, visit: Visit, fields: Fiel
     let sheet = desk.call::<AddToken>(&link.by, (), &NoQuery {}, &new).await;
     let codes = sheet.map(|sheet| sheet.codes).unwrap_or_default();
     done(&desk, &visit, begun.user, &codes)
+}
+
+/// What was wrong with a first code: a right one that came too soon after a wrong one was not compared.
+fn why_not(t: Text, refused: &Refused) -> (&'static str, String) {
+    if refused.status != StatusCode::CONFLICT {
+        let text = t.find("refused.unavailable").unwrap_or_default();
+        return (text, refused.detail.clone());
+    }
+    let word = refused.detail.split(':').next().unwrap_or_default();
+    let key = match word {
+        "wrong_code" | "malformed_code" => None,
+        word => t.find(&format!("reason.{word}")),
+    };
+    let how = |key: &str| t.find(key).unwrap_or_default();
+    match key {
+        None => (
+            how("setup.wrong_code"),
+            how("setup.wrong_code_how").to_owned(),
+        ),
+        Some(reason) => (
+            how("setup.not_compared"),
+            t.with("setup.not_compared_how", &[("reason", reason)]),
+        ),
+    }
 }
 
 fn done(desk: &Desk, visit: &Visit, user: UserKey, codes: &[String]) -> Response {

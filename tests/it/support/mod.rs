@@ -8,6 +8,7 @@ pub(crate) mod service;
 pub(crate) mod vectors;
 
 pub(crate) mod codes;
+pub(crate) mod console;
 pub(crate) mod corp;
 pub(crate) mod daemon;
 pub(crate) mod desk;

@@ -5,17 +5,25 @@ use std::sync::Arc;
 use crate::api::forms;
 use crate::api::{self, ListDevices, RenameDevice, RevokeDevice, ShowDevice};
 use crate::model::device::DeviceId;
+use crate::server::http::caller::Caller;
 use crate::server::http::error::Failure;
 use crate::server::http::read::user_named;
-use crate::server::http::route::{Admin, Routes};
+use crate::server::http::route::{Admin, Received, Routes};
 use crate::server::http::{App, tell};
+use crate::store::By;
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes.on(list).on(show).on(rename).on(revoke)
 }
 
-async fn list(app: Arc<App>, call: Admin<ListDevices>) -> Result<api::Devices, Failure> {
+async fn list(
+    app: Arc<App>,
+    call: Received<ListDevices, (Caller, By)>,
+) -> Result<api::Devices, Failure> {
     let user = user_named(&app, &call.query.user)?;
+    if !call.from.0.sees(&user) {
+        return Err(tell::no_user(&app, &user));
+    }
     let found = match app.admin().devices_of(&user) {
         Ok(found) => found,
         Err(error) => return Err(tell::user(&app, &user, error)),

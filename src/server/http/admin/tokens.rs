@@ -28,18 +28,23 @@ pub(super) fn routes(routes: Routes) -> Routes {
     routes.on(list).on(add).on(show).on(remove)
 }
 
-async fn list(app: Arc<App>, call: Admin<ListTokens>) -> Result<api::Tokens, Failure> {
-    let query = call.query;
+async fn list(
+    app: Arc<App>,
+    call: Received<ListTokens, (Caller, By)>,
+) -> Result<api::Tokens, Failure> {
+    let ((caller, _), query) = (call.from, call.query);
     let limit = limit(query.limit)?;
     let after = query.after.as_deref().map(position).transpose()?;
     let now = app.core().now();
     let fits = filter(&query, now)?;
+    let fits = |token: &Token| caller.sees(&token.user) && fits(token);
     let store = app.core().store();
     let found = match &query.user {
         None => matching(store, after, limit + 1, fits).await?,
         Some(user) => {
             let user = user_named(&app, user)?;
-            let Some(view) = store.view(&user)? else {
+            let view = store.view(&user)?.filter(|_| caller.sees(&user));
+            let Some(view) = view else {
                 return Err(tell::no_user(&app, &user));
             };
             let after = after.map(|(_, serial)| serial);
@@ -160,7 +165,14 @@ fn hex(octets: Option<&[u8]>) -> String {
     data_encoding::HEXLOWER.encode(octets.unwrap_or_default())
 }
 
-async fn show(app: Arc<App>, call: Admin<ShowToken>) -> Result<api::Token, Failure> {
+async fn show(
+    app: Arc<App>,
+    call: Received<ShowToken, (Caller, By)>,
+) -> Result<api::Token, Failure> {
+    let (token, _) = app.admin().token(&call.place)?;
+    if !call.from.0.sees(&token.user) {
+        return Err(Failure::missing("token"));
+    }
     shown(&app, &call.place)
 }
 

@@ -17,9 +17,10 @@ use crate::model::user_key::UserKey;
 use crate::otp::totp::TimeStep;
 use crate::otp::{Algorithm, hotp};
 use crate::secret::SecretString;
+use crate::server::http::caller::Caller;
 use crate::server::http::error::Failure;
 use crate::server::http::read::{limit, page, time, user_key, word};
-use crate::server::http::route::{Admin, Routes};
+use crate::server::http::route::{Admin, Received, Routes};
 use crate::server::http::{App, tell};
 use crate::store::{By, WaiverKind};
 use crate::time::UnixTime;
@@ -40,10 +41,16 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .on(end_exemption)
 }
 
-async fn list(app: Arc<App>, call: Admin<ListUsers>) -> Result<api::Users, Failure> {
+async fn list(
+    app: Arc<App>,
+    call: Received<ListUsers, (Caller, By)>,
+) -> Result<api::Users, Failure> {
     let limit = limit(call.query.limit)?;
     let after = call.query.after.as_deref().map(user_key).transpose()?;
-    let filter = filter(call.query)?;
+    let filter = UserFilter {
+        without_console: !call.from.0.sees_console(),
+        ..filter(call.query)?
+    };
     let now = app.core().now();
     let (users, next) = if filter.is_empty() {
         let users = app.core().store().users(after.as_ref(), limit + 1);
@@ -81,6 +88,7 @@ fn filter(page: api::UserPage) -> Result<UserFilter, Failure> {
         without_token: page.without_token.unwrap_or(false),
         locked: page.locked.unwrap_or(false),
         text: bounded("search", page.search)?,
+        without_console: false,
     })
 }
 
@@ -131,7 +139,10 @@ fn in_realm(name: &str, realm: &str) -> Result<UserKey, Failure> {
     ))
 }
 
-async fn show(app: Arc<App>, call: Admin<ShowUser>) -> Result<api::User, Failure> {
+async fn show(app: Arc<App>, call: Received<ShowUser, (Caller, By)>) -> Result<api::User, Failure> {
+    if !call.from.0.sees(&call.place) {
+        return Err(Failure::missing("user"));
+    }
     shown(&app, &call.place)
 }
 

@@ -1,0 +1,200 @@
+//! The people of the console: whom others see, a set-up that was broken off, names of this server.
+
+use axum::http::StatusCode;
+use serde_json::json;
+
+use crate::support::app::{ask, request};
+use crate::support::console::{Console, built, cookie, text};
+
+#[tokio::test]
+async fn who_helps_users_does_not_see_the_people_of_the_console() {
+    let console = Console::new();
+    let kim = console.person("kim", &["admin"]).await;
+    for user in ["alice", "zoe@zebra"] {
+        console
+            .admin("POST", "/v1/admin/users", Some(json!({ "user": user })))
+            .await;
+    }
+    let serial = console.admin("GET", "/v1/admin/tokens", None).await;
+    let serial = serial["tokens"][0]["serial"].as_str().expect("a token");
+    let paths = [
+        "/v1/admin/users".to_owned(),
+        "/v1/admin/users?after=!@console".to_owned(),
+        "/v1/admin/users?search=kim".to_owned(),
+        "/v1/admin/users/kim@console".to_owned(),
+        "/v1/admin/tokens".to_owned(),
+        "/v1/admin/tokens?user=kim@console".to_owned(),
+        format!("/v1/admin/tokens/{serial}"),
+        "/v1/admin/devices?user=kim@console".to_owned(),
+    ];
+    for (scope, sees) in [("operator", false), ("auditor", true), ("admin", true)] {
+        let key = console.key(scope, scope).await;
+        let mut seen = 0;
+        for path in &paths {
+            let answer = ask(&console.pages, request("GET", path, Some(&key), None)).await;
+            let is_seen = text(&answer).contains("kim@console") && answer.status.is_success();
+            assert!(sees || !is_seen, "{scope} {path}: {}", text(&answer));
+            seen += usize::from(is_seen);
+        }
+        assert!(!sees || seen >= 7, "{scope}: {seen}");
+    }
+    // The others are all there, on both sides of the realm.
+    let key = console.key("desk", "operator").await;
+    let answer = ask(
+        &console.pages,
+        request("GET", "/v1/admin/users?limit=1", Some(&key), None),
+    )
+    .await;
+    let first = answer.json();
+    assert_eq!(first["users"][0]["user"], "alice@default");
+    let next = format!(
+        "/v1/admin/users?limit=1&after={}",
+        first["next"].as_str().expect("more")
+    );
+    let answer = ask(&console.pages, request("GET", &next, Some(&key), None)).await;
+    assert_eq!(answer.json()["users"][0]["user"], "zoe@zebra");
+    // In the browser as well; one's own page is one's own.
+    let operator = console.person("op", &["operator"]).await;
+    let session = console.sign_in(&operator).await;
+    for (path, status) in [
+        ("/console/users/kim@console", 404),
+        ("/console/users/op@console", 200),
+    ] {
+        assert_eq!(
+            console.get(path, Some(&session)).await.status,
+            status,
+            "{path}"
+        );
+    }
+    let list = text(
+        &console
+            .get("/console/users?tab=console", Some(&session))
+            .await,
+    );
+    assert!(!list.contains("kim@console"), "{list}");
+    let session = console.sign_in(&kim).await;
+    let list = text(
+        &console
+            .get("/console/users?tab=console", Some(&session))
+            .await,
+    );
+    assert!(list.contains("kim@console"));
+}
+
+/// The key that a set-up shows, as a URI.
+fn key_of(page: &str) -> String {
+    let key = page
+        .split("<output")
+        .nth(1)
+        .and_then(|rest| rest.split('>').nth(1));
+    let key = key.and_then(|rest| rest.split('<').next()).expect("a key");
+    format!("otpauth://totp/x?secret={}", key.replace(' ', ""))
+}
+
+#[tokio::test]
+async fn a_set_up_that_was_broken_off_is_begun_again_by_the_next_link() {
+    let console = Console::new();
+    let strong = "correct horse staple";
+    let begun = |code: String| {
+        [
+            ("link", code),
+            ("name", "kim".to_owned()),
+            ("password", strong.to_owned()),
+            ("again", strong.to_owned()),
+        ]
+    };
+    let mut keys = Vec::new();
+    for _ in 0..2 {
+        // No one can sign in yet: the next start makes a link again, without a name.
+        let link = oncegate::web::first_link(&console.app).expect("no administrator yet");
+        let (_, code) = link.expose().split_once('#').expect("a fragment");
+        let form = begun(code.to_owned());
+        let form: Vec<_> = form
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let answer = console.post("/console/setup", &form, None).await;
+        assert_eq!(answer.status, 200, "{}", text(&answer));
+        keys.push((code.to_owned(), key_of(&text(&answer))));
+    }
+    let (code, key) = keys.pop().expect("the last");
+    // A wrong code, and the right one too soon after others: which of the two it was is said.
+    for _ in 0..4 {
+        let wrong = [("link", code.as_str()), ("code", "000000")];
+        let answer = console.post("/console/setup/code", &wrong, None).await;
+        assert_eq!(answer.status, 400);
+        let page = text(&answer);
+        assert!(
+            page.contains("That code is not right.") || page.contains("too soon"),
+            "{page}"
+        );
+    }
+    let typed = crate::support::console::shown(&key, console.service.core.now().as_secs());
+    let right = [("link", code.as_str()), ("code", typed.as_str())];
+    let page = text(&console.post("/console/setup/code", &right, None).await);
+    assert!(page.contains("too soon after a failure"), "{page}");
+    assert!(!page.contains("That code is not right."), "{page}");
+    let typed = console.code(&key);
+    let right = [("link", code.as_str()), ("code", typed.as_str())];
+    let done = console.post("/console/setup/code", &right, None).await;
+    assert_eq!(done.status, 200, "{}", text(&done));
+    assert!(cookie(&done).is_some());
+    // Now the name is taken, and no link of its own is made any more.
+    assert!(oncegate::web::first_link(&console.app).is_none());
+    let made = console
+        .admin("POST", "/v1/admin/console/link", Some(json!({})))
+        .await;
+    let form = begun(made["code"].as_str().expect("a code").to_owned());
+    let form: Vec<_> = form
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    assert_eq!(
+        console.post("/console/setup", &form, None).await.status,
+        400
+    );
+    let kim = console
+        .admin("GET", "/v1/admin/users/kim@console", None)
+        .await;
+    assert_eq!(kim["groups"], json!(["admin"]));
+}
+
+/// A name that another made point at this machine is no name of it, with and without `http.public_url`.
+#[tokio::test]
+async fn a_foreign_name_leads_nowhere() {
+    let console = Console::new();
+    let kim = console.person("kim", &["admin"]).await;
+    let session = console.sign_in(&kim).await;
+    let form: &[(&str, &str)] = &[("user", "mallory"), ("back", "/console")];
+    for (host, status) in [
+        ("evil.example", StatusCode::MISDIRECTED_REQUEST),
+        (
+            "127.0.0.1.evil.example:8080",
+            StatusCode::MISDIRECTED_REQUEST,
+        ),
+        ("localhost:8080", StatusCode::SEE_OTHER),
+    ] {
+        let mut request = built("POST", "/console/act/add_user", Some(&session), Some(form));
+        let headers = request.headers_mut();
+        headers.insert("host", host.parse().expect("a value"));
+        headers.insert("origin", format!("http://{host}").parse().expect("a value"));
+        assert_eq!(ask(&console.pages, request).await.status, status, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn the_refusal_of_an_alias_says_what_to_do() {
+    let console = Console::new();
+    console
+        .admin("POST", "/v1/admin/users", Some(json!({ "user": "alice" })))
+        .await;
+    let change = Some(json!({ "aliases": ["chief@console"] }));
+    let asked = request("PATCH", "/v1/admin/users/alice", None, change);
+    let answer = ask(&console.local, asked).await;
+    assert_eq!(answer.status, 409);
+    assert!(
+        text(&answer).contains("choose an alias of another realm"),
+        "{}",
+        text(&answer)
+    );
+}
