@@ -1,6 +1,7 @@
 //! What administrators do: users, tokens, clients. Every change is conditional and audited.
 
 use crate::admin::device_reads::Reads;
+use crate::admin::drafts::PolicyFiles;
 use crate::core::courier::Undeliverable;
 use crate::core::directory::DirectoryError;
 use crate::core::{Core, CoreError};
@@ -12,8 +13,9 @@ use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::model::user::{OperatorAct, Touched};
 use crate::store::{By, Change, LOCKED_FOR_GOOD, OWN_REMOVAL, Prunable, SEED_TAKEN, StoreError};
 use crate::time::{UnixTime, millis};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tokio::sync::Mutex;
 
 mod approval;
 mod backup;
@@ -23,6 +25,7 @@ mod credentials;
 mod device_reads;
 pub mod devices;
 pub mod directory;
+pub mod drafts;
 pub mod effect;
 mod enrolment;
 mod find;
@@ -36,6 +39,7 @@ mod outage;
 pub mod outage_watch;
 mod own;
 mod pushed;
+pub mod replay;
 pub mod self_service;
 mod stock;
 mod tokens;
@@ -197,12 +201,22 @@ pub struct Admin {
     core: Arc<Core>,
     login: Arc<Login>,
     reads: Reads,
+    /// The policy files, where drafts of them are written.
+    files: OnceLock<Arc<dyn PolicyFiles>>,
+    /// Held by who writes one of them.
+    writing: Mutex<()>,
 }
 
 impl Admin {
     pub(crate) fn new(core: Arc<Core>, login: Arc<Login>) -> Self {
         let reads = Reads::since(core.now());
-        Self { core, login, reads }
+        Self {
+            core,
+            login,
+            reads,
+            files: OnceLock::new(),
+            writing: Mutex::new(()),
+        }
     }
 
     /// Forgets the failures of addresses that have not failed for so long.

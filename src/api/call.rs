@@ -324,6 +324,10 @@ places! {
     TokenSerial = "The token's serial";
     /// A client.
     ClientName = "The client's name";
+    /// A policy.
+    PolicyName = "The policy's name";
+    /// The draft of a policy.
+    DraftName = "Name of the policy";
     /// A device.
     DeviceName = "The device's id";
     /// A gateway.

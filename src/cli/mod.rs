@@ -50,6 +50,7 @@ mod status;
 mod store;
 
 // Records, noun per file
+mod admin;
 mod audit;
 mod backup;
 mod changes;
@@ -103,6 +104,8 @@ enum Command {
     Serve(serve::Serve),
     Status(status::Status),
     ConsoleLink(console_link::ConsoleLink),
+    #[command(subcommand)]
+    Admin(admin::Admin),
     Doctor(doctor::Doctor),
     Reload(reload::Reload),
     #[command(subcommand)]
@@ -208,6 +211,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError>
         Command::Setup(command) => command.run(context).await,
         Command::Serve(command) => command.run(context).await,
         Command::ConsoleLink(command) => command.run(context).await,
+        Command::Admin(command) => command.run(context).await,
         Command::Status(command) => command.run(context).await,
         Command::Doctor(command) => command.run(context).await,
         Command::Store(command) => command.run(context).await,

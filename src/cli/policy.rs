@@ -18,7 +18,9 @@ use crate::diagnostic::{Diagnostic, Severity, Source, render_all};
 use crate::policy;
 use crate::policy::{Factor, TestOutcome};
 
-/// List, check and test policies
+mod draft;
+
+/// List, check and test policies, and propose changes of them
 #[derive(Debug, Subcommand)]
 pub(super) enum Policy {
     /// List the loaded policies
@@ -29,6 +31,9 @@ pub(super) enum Policy {
     /// Run the `[[test]]` cases inside policy files; a failing one also blocks a reload
     #[command(after_help = "Example:\n  oncegate policy test policies/vpn.toml")]
     Test(Files),
+    /// Propose changes of policy files, try them on past logins, and approve those of others
+    #[command(subcommand)]
+    Draft(draft::Draft),
     /// As `oncegate reload`
     #[command(hide = true)]
     Reload(Reload),
@@ -98,6 +103,7 @@ impl Policy {
                 Ok(policies) => faultless(context.out, &policies),
                 Err(findings) => report(context.out, &findings, ""),
             },
+            Self::Draft(draft) => draft.run(context).await,
             Self::Reload(reload) => reload.run(context).await,
             Self::Test(files) => match files.parse(context)? {
                 Ok(policies) => test(context.out, &policies.run_tests()),

@@ -126,6 +126,17 @@ impl Transport {
         self.call::<C>(place, &C::Query::default(), body).await
     }
 
+    /// Makes a call about a record whose body may be long.
+    pub(crate) async fn send_long<C: Call<Query: Default>>(
+        &self,
+        place: Text<'_, C>,
+        body: &C::Body,
+    ) -> Result<C::Answer, CliError> {
+        let target = target::<C>(place, &C::Query::default())?;
+        self.written::<C>(&target, Some(encode(body, LONG_BODY_MAX)?))
+            .await
+    }
+
     /// Makes a call and reads its answer.
     pub(crate) async fn call<C: Call>(
         &self,

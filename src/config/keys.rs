@@ -56,6 +56,8 @@ keys! {
     WEB_APP = "web.app", "true", "serve the authenticator of telephones at /app, and lead QR codes there";
     WEB_CONSOLE_NETWORKS = "web.console_networks", "",
         "addresses or networks from which the console is reached; from everywhere when none is given";
+    WEB_EDIT_POLICIES = "web.edit_policies", "false",
+        "let administrators change policy files by drafts that another person approves";
     STORE_ENGINE = "store.engine", "redb", "where users, tokens and clients live";
     STORE_DIR = "store.dir", "store", "directory of the store's files";
     STORE_WITNESS = "store.witness", "witness",

@@ -258,6 +258,8 @@ pub struct Policies {
     pub departures: Option<PathBuf>,
     /// Table of networks and countries.
     pub countries: Option<PathBuf>,
+    /// Whether drafts of the files are made and written (`web.edit_policies`).
+    pub edited: bool,
 }
 
 /// `[audit]`

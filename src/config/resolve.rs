@@ -299,10 +299,12 @@ impl Resolver<'_> {
         let policies = self.one(keys::POLICIES_DIR, |text| Ok(dir.join(text)));
         let departures = self.path(keys::POLICIES_DEPARTURES, dir);
         let countries = self.path(keys::POLICIES_COUNTRIES, dir);
+        let edited = self.one(keys::WEB_EDIT_POLICIES, parse_flag);
         Some(Policies {
             dir: policies?,
             departures,
             countries,
+            edited: edited?,
         })
     }
 

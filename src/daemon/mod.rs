@@ -44,6 +44,7 @@ mod jobs;
 mod keys;
 mod listeners;
 pub mod logging;
+mod policy_files;
 mod reload;
 mod restore;
 mod run;

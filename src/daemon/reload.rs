@@ -104,6 +104,13 @@ impl Reloader {
         reloader
     }
 
+    /// Does what no reload may come between.
+    pub(super) fn alone<T>(&self, act: impl FnOnce() -> T) -> T {
+        let turn = self.configuration.lock();
+        let _turn = turn.unwrap_or_else(PoisonError::into_inner);
+        act()
+    }
+
     /// What differs between the configuration in use and the written one, and takes a restart.
     pub(super) fn compare(&self) -> api::Reload {
         match self.read() {

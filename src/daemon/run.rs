@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::daemon::listeners::{Listeners, SocketFile, bind, overridden};
+use crate::daemon::policy_files::Files;
 use crate::daemon::reload::Reloader;
 use crate::daemon::{
     Overrides, Site, StartError, dictionary, failed, jobs, keys, logging, open, reload, site_files,
@@ -63,6 +64,7 @@ pub async fn serve(
         pipeline: Arc::clone(&pipeline),
     };
     let reloader = Reloader::start(&site, overridden, &service, &app, served);
+    Files::open(&site, &service, &reloader);
     let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
     let socket = start(listeners, &site, &app, pipeline, &tasks, &shutdown);
     jobs::start(&site, &service, &app, &tasks, &shutdown);

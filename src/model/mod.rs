@@ -6,6 +6,7 @@ pub mod client;
 pub mod clock;
 pub mod credential;
 pub mod device;
+pub mod draft;
 pub mod enrolment;
 pub mod group;
 pub mod id;

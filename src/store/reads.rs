@@ -6,6 +6,7 @@ use std::ops::Bound;
 use crate::model::client::Client;
 use crate::model::credential::Credentials;
 use crate::model::device::{Device, DeviceId, DeviceState};
+use crate::model::draft::Draft;
 use crate::model::enrolment::Delegation;
 use crate::model::group::SourceGroup;
 use crate::model::id::Serial;
@@ -266,6 +267,24 @@ impl Store {
         self.page(Table::Delegations, None, usize::MAX, |_, row| {
             record::delegation(row).map(Some)
         })
+    }
+
+    /// Drafts of policy files, by name.
+    pub fn drafts(&self) -> Result<Vec<Draft>, StoreError> {
+        let mut drafts = Vec::new();
+        let prefix = record::draft_key("");
+        self.rows()
+            .list(Table::Settings, &prefix, Bound::Unbounded, |_, row| {
+                drafts.push(record::draft(row)?);
+                Ok(true)
+            })?;
+        Ok(drafts)
+    }
+
+    /// The draft of a policy, if there is one.
+    pub fn draft(&self, policy: &str) -> Result<Option<Draft>, StoreError> {
+        let key = record::draft_key(policy);
+        self.rows().get(Table::Settings, &key, record::draft)
     }
 
     /// The last backup: when it was made, and the last record in it.

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::config::HTTP_BODY;
+use crate::model::draft::DRAFT_MAX;
 use crate::secret::SecretString;
 
 /// Names and values, in order.
@@ -45,7 +46,9 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
         if !media.is_some_and(|media| media.starts_with("application/x-www-form-urlencoded")) {
             return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE));
         }
-        let body = Limited::new(request.into_body(), HTTP_BODY).collect();
+        let long = request.uri().path() == DRAFT;
+        let most = if long { DRAFT_FORM } else { HTTP_BODY };
+        let body = Limited::new(request.into_body(), most).collect();
         let body = timeout(PATIENCE, body).await;
         let body = body.map_err(|_| refuse(StatusCode::REQUEST_TIMEOUT))?;
         let body = body.map_err(|_| refuse(StatusCode::PAYLOAD_TOO_LARGE))?;
@@ -61,5 +64,9 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
     }
 }
 
+/// The form with a policy file in it.
+const DRAFT: &str = "/console/act/set_draft";
+/// Longest of those: every sign of the file may be written as three.
+const DRAFT_FORM: usize = 3 * DRAFT_MAX + HTTP_BODY;
 /// Time for a form: a peer that sends it octet by octet.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -77,6 +77,8 @@ impl FormView<'_> {
 pub(crate) struct Entry {
     pub(crate) to: &'static str,
     pub(crate) label: &'static str,
+    /// With `g` before it, the key that leads there.
+    pub(crate) key: char,
     pub(crate) count: usize,
     pub(crate) is_here: bool,
 }
@@ -134,12 +136,30 @@ pub(crate) enum Block {
         side: usize,
         path: String,
     },
+    /// The cells of a security card, in their order.
+    Cells(Vec<String>),
+    /// What this sheet is, for who holds it in the hand, and the button that prints it.
+    Sheet(&'static str),
     Chart(Chart),
     Tiles(Vec<Tile>),
     /// A text with numbered lines.
     Source(Vec<String>),
+    /// Two texts compared: number, how the line is (`same`, `added`, `removed`, `gap`), the line.
+    Diff(Vec<DiffLine>),
     Card(Vec<Self>),
+    /// Over the whole width.
+    Wide(Vec<Self>),
     Columns(Vec<Vec<Self>>),
+}
+
+/// A line of a comparison.
+pub(crate) struct DiffLine {
+    pub(crate) kind: &'static str,
+    pub(crate) sign: &'static str,
+    /// Says how it is to those who do not see the sign.
+    pub(crate) word: &'static str,
+    pub(crate) number: String,
+    pub(crate) text: String,
 }
 
 /// What stands in a place of a table or of facts.
@@ -294,6 +314,8 @@ pub(crate) enum Input {
     NewPassword,
     /// A code of an authenticator.
     Code,
+    /// A text of several lines.
+    Lines,
     Number,
     Search,
     Check,

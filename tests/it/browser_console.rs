@@ -4,7 +4,30 @@
 use serde_json::json;
 
 use crate::browser_app::{browser, node};
-use crate::support::daemon::Site;
+use crate::support::daemon::{NO_DELAY, Site};
+use crate::support::require;
+
+#[test]
+fn a_whole_day_from_the_first_link_to_the_audit_export() {
+    if browser().is_none() || !require("radclient", "freeradius-utils") {
+        return;
+    }
+    let site = Site::new();
+    // Locked at the third failure, without waits before.
+    let policy = format!("{NO_DELAY}[lockout]\nfree = 3\nlock_after = 3\n");
+    std::fs::write(site.path().join("policies/default.toml"), policy).expect("written");
+    let daemon = site.serve_with(&[("ONCEGATE__WEB__EDIT_POLICIES", "true")]);
+    let link = |words: &[&str]| {
+        let made = site.json(&[&["console-link"], words].concat());
+        made["link"].as_str().expect("a link").to_owned()
+    };
+    let out = concat!(env!("CARGO_MANIFEST_DIR"), "/target/pictures");
+    let told = json!({
+        "base": format!("http://{}", daemon.http), "radius": daemon.radius.to_string(), "out": out,
+        "links": { "kim": link(&[]), "lee": link(&["--for", "lee", "--role", "approver"]) },
+    });
+    node(&["day.mjs"], &[("ONCEGATE_BROWSER", told.to_string())]);
+}
 
 #[test]
 fn an_administrator_works_a_day_in_the_browser() {

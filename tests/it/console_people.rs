@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::support::app::{ask, request};
 use crate::support::console::{Console, built, cookie, text};
+use crate::support::daemon::Site;
 
 #[tokio::test]
 async fn who_helps_users_does_not_see_the_people_of_the_console() {
@@ -196,5 +197,71 @@ async fn the_refusal_of_an_alias_says_what_to_do() {
         text(&answer).contains("choose an alias of another realm"),
         "{}",
         text(&answer)
+    );
+}
+
+/// On the machine the people of the console are listed and given roles; no one is locked out of their own machine.
+#[test]
+fn roles_are_granted_and_revoked_on_the_machine() {
+    let site = Site::new();
+    site.json(&["user", "add", "alice"]);
+    site.json(&["user", "add", "zoe@zebra"]);
+    assert_eq!(site.json(&["admin", "list"])["people"], json!([]));
+    let missing = site.run(&["admin", "grant", "kim", "operator"]);
+    assert_eq!(missing.status.code(), Some(4));
+    let said = String::from_utf8_lossy(&missing.stderr).into_owned();
+    assert!(said.contains("oncegate console-link --for kim"), "{said}");
+    site.json(&[
+        "user",
+        "add",
+        "kim@console",
+        "--group",
+        "admin",
+        "--group",
+        "staff",
+    ]);
+    site.json(&["user", "add", "lee@console", "--group", "operator"]);
+    let people = site.json(&["admin", "list"]);
+    let names: Vec<_> = people["people"]
+        .as_array()
+        .expect("people")
+        .iter()
+        .map(|one| (&one["name"], &one["roles"]))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            (&json!("kim"), &json!(["admin"])),
+            (&json!("lee"), &json!(["operator"]))
+        ]
+    );
+    assert_eq!(
+        site.json(&["admin", "grant", "lee", "approver"])["roles"],
+        json!(["operator", "approver"])
+    );
+    assert_eq!(
+        site.json(&["admin", "revoke", "lee", "operator", "--yes"])["roles"],
+        json!(["approver"])
+    );
+    let last = site.run(&["admin", "revoke", "kim", "--yes"]);
+    assert_eq!(last.status.code(), Some(0));
+    let said = String::from_utf8_lossy(&last.stderr).into_owned();
+    assert!(
+        said.contains("no one is an administrator of the console any more"),
+        "{said}"
+    );
+    let kim = site.json(&["user", "show", "kim@console"]);
+    assert_eq!(kim["groups"], json!(["staff"]), "other groups stay");
+    assert_eq!(
+        site.run(&["admin", "grant", "kim", "emperor"])
+            .status
+            .code(),
+        Some(2)
+    );
+    assert_eq!(
+        site.run(&["admin", "grant", "alice@default", "admin"])
+            .status
+            .code(),
+        Some(2)
     );
 }

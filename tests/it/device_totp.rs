@@ -108,7 +108,10 @@ async fn what_a_lost_device_carries_is_suspended_together() {
         let (app, phone) = enrolled().await;
         let made = carried(&app, &phone, None).await;
         let user = UserKey::parse("alice").expect("a user");
-        let serial = named.unwrap_or(serial(&made)).parse().expect("a serial");
+        let serial = named
+            .unwrap_or_else(|| serial(&made))
+            .parse()
+            .expect("a serial");
         let by = By::new(
             "user alice".to_owned(),
             app.service.core.arrival().expect("an id"),

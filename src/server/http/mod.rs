@@ -80,6 +80,7 @@ mod idempotency;
 mod inbound;
 mod links;
 pub mod metrics;
+mod named;
 mod offered;
 mod origin;
 mod preference;

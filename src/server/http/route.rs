@@ -22,22 +22,15 @@ use hyper::body::Body as _;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::api::call::{
-    Access, AuditSeq, Call, ChallengeName, ClientName, DeviceName, GatewayName, InboundMedium,
-    NamedBy, Operation, Place, RequestName, SourceName, Takes, TokenSerial, UserName,
-};
+use crate::api::call::{Access, Call, NamedBy, Operation, Takes};
 use crate::config::HTTP_BODY;
-use crate::model::device::DeviceId;
-use crate::model::id::{RequestId, Serial};
-use crate::model::message::Medium;
-use crate::model::user_key::UserKey;
 use crate::server::http::caller::{Arrival, Caller};
 use crate::server::http::describe::Description;
 use crate::server::http::error::Failure;
+use crate::server::http::named::Named;
 use crate::server::http::preference::ByStatus;
-use crate::server::http::read::user_key;
 use crate::server::http::scim::error::in_form;
-use crate::server::http::{App, answer, body, caller, tell};
+use crate::server::http::{App, answer, body, caller};
 use crate::store::By;
 
 /// A call as a handler gets it.
@@ -409,185 +402,6 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Failure> {
         ));
     }
     Ok(key)
-}
-
-/// A place of a path, as the server reads it.
-pub(crate) trait Named: Place {
-    /// What is read.
-    type Value: Clone + Send + Sync + 'static;
-    /// The record, as failures call it.
-    const NOUN: &'static str;
-
-    /// Reads it.
-    fn parse(text: &str) -> Result<Self::Value, Failure>;
-
-    /// The record that is meant.
-    fn resolved(_: &App, value: Self::Value) -> Result<Self::Value, Failure> {
-        Ok(value)
-    }
-
-    /// The revision of the record at present.
-    fn revision(_: &App, _: &Self::Value) -> Option<u64> {
-        None
-    }
-
-    /// There is no such record.
-    fn missing(_: &App, _: &Self::Value) -> Failure {
-        Failure::missing(Self::NOUN)
-    }
-}
-
-impl Named for () {
-    type Value = ();
-    const NOUN: &'static str = "";
-
-    fn parse(_: &str) -> Result<(), Failure> {
-        Ok(())
-    }
-}
-
-impl Named for UserName {
-    type Value = UserKey;
-    const NOUN: &'static str = "user";
-
-    fn parse(text: &str) -> Result<UserKey, Failure> {
-        user_key(text)
-    }
-
-    fn resolved(app: &App, name: UserKey) -> Result<UserKey, Failure> {
-        Ok(app.core().store().named(name)?)
-    }
-
-    fn revision(app: &App, user: &UserKey) -> Option<u64> {
-        app.admin().user(user).ok().map(|user| user.revision)
-    }
-
-    fn missing(app: &App, user: &UserKey) -> Failure {
-        tell::no_user(app, user)
-    }
-}
-
-impl Named for TokenSerial {
-    type Value = Serial;
-    const NOUN: &'static str = "token";
-
-    fn parse(text: &str) -> Result<Serial, Failure> {
-        text.parse().map_err(|_| Failure::missing(Self::NOUN))
-    }
-
-    fn revision(app: &App, serial: &Serial) -> Option<u64> {
-        let found = app.admin().token(serial).ok();
-        found.map(|(token, _)| token.revision)
-    }
-
-    fn missing(app: &App, serial: &Serial) -> Failure {
-        tell::no_token(app, serial)
-    }
-}
-
-impl Named for ClientName {
-    type Value = String;
-    const NOUN: &'static str = "client";
-
-    fn parse(text: &str) -> Result<String, Failure> {
-        Ok(text.to_owned())
-    }
-
-    fn revision(app: &App, name: &String) -> Option<u64> {
-        let client = app.admin().client(name).ok();
-        client.map(|client| client.revision)
-    }
-
-    fn missing(app: &App, name: &String) -> Failure {
-        tell::no_client(app, name)
-    }
-}
-
-impl Named for DeviceName {
-    type Value = DeviceId;
-    const NOUN: &'static str = "device";
-
-    fn parse(text: &str) -> Result<DeviceId, Failure> {
-        text.parse().map_err(|_| Failure::missing(Self::NOUN))
-    }
-
-    fn missing(_: &App, id: &DeviceId) -> Failure {
-        Failure::not_found(format!("there is no device {id}"))
-            .advise("compare with `oncegate device list --user USER`")
-    }
-}
-
-impl Named for SourceName {
-    type Value = String;
-    const NOUN: &'static str = "source";
-
-    fn parse(text: &str) -> Result<String, Failure> {
-        Ok(text.to_owned())
-    }
-
-    fn missing(_: &App, name: &String) -> Failure {
-        Failure::missing(Self::NOUN).advise(format!(
-            "`oncegate source show` lists them; `[source.{name}]` in oncegate.toml makes one"
-        ))
-    }
-}
-
-impl Named for GatewayName {
-    type Value = String;
-    const NOUN: &'static str = "gateway";
-
-    fn parse(text: &str) -> Result<String, Failure> {
-        Ok(text.to_owned())
-    }
-
-    fn missing(_: &App, name: &String) -> Failure {
-        Failure::missing(Self::NOUN).advise(format!(
-            "`oncegate delivery list` shows them; `[delivery.{name}]` in oncegate.toml makes one"
-        ))
-    }
-}
-
-impl Named for InboundMedium {
-    type Value = Medium;
-    const NOUN: &'static str = "medium; `sms` or `voice`";
-
-    fn parse(text: &str) -> Result<Medium, Failure> {
-        match text {
-            "sms" => Ok(Medium::Sms),
-            "voice" => Ok(Medium::Voice),
-            _ => Err(Failure::missing(Self::NOUN)),
-        }
-    }
-}
-
-impl Named for AuditSeq {
-    type Value = u64;
-    const NOUN: &'static str = "audit record";
-
-    fn parse(text: &str) -> Result<u64, Failure> {
-        text.parse().map_err(|_| Failure::missing(Self::NOUN))
-    }
-}
-
-impl Named for RequestName {
-    type Value = RequestId;
-    const NOUN: &'static str = "request";
-
-    /// As people read it out on the telephone.
-    fn parse(text: &str) -> Result<RequestId, Failure> {
-        let why = "request_id: 26 characters, as answers and the audit give it";
-        let id = text.to_ascii_uppercase().parse();
-        id.map_err(|_| Failure::malformed(why))
-    }
-}
-
-impl Named for ChallengeName {
-    type Value = String;
-    const NOUN: &'static str = "challenge";
-
-    fn parse(text: &str) -> Result<String, Failure> {
-        Ok(text.to_owned())
-    }
 }
 
 /// Time for a change that was begun when the server stops.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::draft::Draft;
 use crate::model::enrolment::Delegation;
 use crate::model::group::SourceGroup;
 use crate::model::user::Waiver;
@@ -174,6 +175,54 @@ pub(crate) fn delegation(bytes: &[u8]) -> Result<Delegation, StoreError> {
         to: form.to,
         until: UnixTime::from_millis(form.until),
         reason: form.reason,
+    })
+}
+
+#[derive(Serialize, Deserialize)]
+struct DraftV1 {
+    policy: String,
+    text: String,
+    base: Option<[u8; 32]>,
+    author: String,
+    at: u64,
+    note: String,
+    approved: Option<String>,
+    revision: u64,
+}
+
+/// The key of the draft of a policy among the settings; without a name the beginning of all such keys.
+pub(crate) fn draft_key(policy: &str) -> Vec<u8> {
+    [b"draft\0", policy.as_bytes()].concat()
+}
+
+/// A draft's row.
+pub(crate) fn draft_row(draft: &Draft) -> Result<Vec<u8>, StoreError> {
+    let draft = draft.clone();
+    let form = DraftV1 {
+        policy: draft.policy,
+        text: draft.text,
+        base: draft.base,
+        author: draft.author,
+        at: draft.at.as_millis(),
+        note: draft.note,
+        approved: draft.approved,
+        revision: draft.revision,
+    };
+    row(1, &form)
+}
+
+/// Reads a draft's row.
+pub(crate) fn draft(bytes: &[u8]) -> Result<Draft, StoreError> {
+    let form: DraftV1 = take(1, bytes)?;
+    Ok(Draft {
+        policy: form.policy,
+        text: form.text,
+        base: form.base,
+        author: form.author,
+        at: UnixTime::from_millis(form.at),
+        note: form.note,
+        approved: form.approved,
+        revision: form.revision,
     })
 }
 

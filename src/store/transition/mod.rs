@@ -32,6 +32,7 @@ pub(crate) mod changed;
 mod clients;
 mod clock;
 mod devices;
+mod drafts;
 mod import;
 pub(crate) mod issue;
 mod lifecycle;
@@ -49,6 +50,7 @@ pub(crate) mod working;
 
 pub use clock::Reanchor;
 pub use devices::DeviceAct;
+pub use drafts::DraftAct;
 pub use import::{Import, Prepared};
 pub(crate) use lifecycle::FROZEN;
 pub(crate) use plan::ADMINISTRATORS_ONLY;
@@ -220,6 +222,8 @@ pub enum Change {
     Delegate(Delegation),
     /// Takes it back: from whom, to whom.
     Undelegate(String, String),
+    /// What becomes of the draft of a policy.
+    Draft(DraftAct),
     /// Changes no record: something that the audit must show.
     Note {
         /// What was done, a word.
@@ -362,6 +366,7 @@ impl Change {
             Self::SetOutage(outage) => settings::outage(rows, outage.as_ref()),
             Self::Delegate(lent) => settings::delegate(&lent),
             Self::Undelegate(from, to) => settings::undelegate(rows, &from, &to),
+            Self::Draft(act) => act.plan(rows, keys),
             Self::Note {
                 action,
                 target,
@@ -439,6 +444,11 @@ pub const ACTIONS: &[&str] = &[
     "notified",
     "outage_declare",
     "outage_end",
+    "policy_draft_apply",
+    "policy_draft_approve",
+    "policy_draft_deny",
+    "policy_draft_remove",
+    "policy_draft_set",
     "session_change",
     "session_disconnect",
     "session_start",

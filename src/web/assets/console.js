@@ -60,14 +60,58 @@ for (const table of document.querySelectorAll("table[data-live]")) {
   listen();
 }
 
-// `/` goes to the search.
+// What is shown only once: leaving asks, unless it was copied or printed, or the page itself leads on.
+if (document.querySelector(".once, .cells")) {
+  let kept = false;
+  const keep = () => (kept = true);
+  document.addEventListener("submit", keep);
+  document.addEventListener("click", (event) => {
+    if (event.target instanceof HTMLButtonElement) keep();
+  });
+  addEventListener("beforeprint", keep);
+  addEventListener("beforeunload", (event) => {
+    if (!kept) event.preventDefault();
+  });
+}
+for (const button of document.querySelectorAll("[data-print]")) {
+  if (!(button instanceof HTMLButtonElement)) continue;
+  button.hidden = false;
+  button.addEventListener("click", () => print());
+}
+
+// Keys: `/` to the search, `g` and a letter to a page, `?` for the list, where they can be switched off.
+const OFF = "oncegate-keys-off";
+const keys = document.getElementById("keys");
+const used = document.querySelector("[data-keys]");
+const areOff = () => localStorage.getItem(OFF) !== null;
+if (used instanceof HTMLInputElement) {
+  used.checked = !areOff();
+  used.addEventListener("change", () => {
+    if (used.checked) localStorage.removeItem(OFF);
+    else localStorage.setItem(OFF, "1");
+  });
+}
+let went = 0;
 document.addEventListener("keydown", (event) => {
   const target = event.target;
   const typing = target instanceof HTMLElement && /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName);
-  if (event.key !== "/" || typing || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "?" && keys instanceof HTMLDialogElement && !keys.open) {
+    event.preventDefault();
+    keys.showModal();
+    return;
+  }
+  if (areOff()) return;
   const find = document.querySelector(".find input");
-  if (find instanceof HTMLInputElement) {
+  if (event.key === "/" && find instanceof HTMLInputElement) {
     event.preventDefault();
     find.focus();
+    return;
   }
+  const entry = document.querySelector(`nav a[data-key="${CSS.escape(event.key)}"]`);
+  if (Date.now() - went < 1500 && entry instanceof HTMLAnchorElement) {
+    event.preventDefault();
+    entry.click();
+  }
+  went = event.key === "g" ? Date.now() : 0;
 });

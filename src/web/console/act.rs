@@ -44,6 +44,8 @@ pub(super) enum Kind {
     Secret,
     /// A code of a token.
     Code,
+    /// Lines, as they are; without the CR that browsers put at their ends.
+    Lines,
     /// Words with blanks, commas or lines between them.
     List,
     /// Yes or no.
@@ -58,6 +60,8 @@ pub(super) enum Kind {
     Days,
     /// Minutes; in the body seconds.
     Minutes,
+    /// Not asked for: the page has filled it in.
+    Given,
     /// Not asked for.
     Yes,
     /// Not asked for.
@@ -94,6 +98,8 @@ impl Act {
         for wanted in self.wanted {
             if let Some(field) = wanted.field(signed, value(wanted.name)) {
                 form = form.field(field);
+            } else if matches!(wanted.kind, Kind::Given) {
+                form = form.hidden(wanted.name, value(wanted.name));
             }
         }
         if self.is_dangerous && !signed.session.is_proven(Instant::now()) {
@@ -107,6 +113,16 @@ impl Act {
         let is_final = self.is_dangerous && self.tone == Tone::Bad;
         form.folded = is_final || !form.fields.is_empty() || !form.hint.is_empty();
         Some(form)
+    }
+
+    /// The query of a call without a body: what its form holds.
+    pub(super) fn query(&self, fields: &Fields) -> String {
+        if (self.operation)().takes != Takes::Nothing {
+            return String::new();
+        }
+        let given = self.wanted.iter();
+        let given = given.filter_map(|wanted| Some((wanted.name, fields.get(wanted.name)?)));
+        serde_urlencoded::to_string(given.collect::<Vec<_>>()).unwrap_or_default()
     }
 
     /// The body of its call; the error names a field that holds no number.
@@ -140,10 +156,11 @@ impl Wanted {
             Kind::Text | Kind::Clearing | Kind::List => Input::Text,
             Kind::Secret => Input::NewPassword,
             Kind::Code => Input::Code,
+            Kind::Lines => Input::Lines,
             Kind::Hours | Kind::Days | Kind::Minutes => Input::Number,
             Kind::Check => Input::Check,
             Kind::Choice(_) | Kind::OneOf(_) => Input::Select,
-            Kind::Yes | Kind::No | Kind::Word(_) => return None,
+            Kind::Given | Kind::Yes | Kind::No | Kind::Word(_) => return None,
         };
         let t = signed.visit.t;
         let text = |before: &str| t.find(&format!("{before}.{}", self.name));
@@ -183,8 +200,14 @@ impl Wanted {
             Ok(until.map(|until| json!(now.plus(until).rfc3339())))
         };
         match self.kind {
-            Kind::Text | Kind::Code | Kind::Choice(_) => Ok(text.map(|text| json!(text))),
+            Kind::Text | Kind::Code | Kind::Choice(_) | Kind::Given => {
+                Ok(text.map(|text| json!(text)))
+            }
             Kind::Clearing => Ok(Some(text.map_or(Value::Null, |text| json!(text)))),
+            Kind::Lines => Ok(fields
+                .raw(self.name)
+                .filter(|text| !text.is_empty())
+                .map(|text| json!(text.replace("\r\n", "\n")))),
             Kind::Secret => Ok(fields
                 .raw(self.name)
                 .filter(|text| !text.is_empty())

@@ -2,12 +2,13 @@
 
 use crate::api::call::{Call, Operation};
 use crate::api::{
-    AddClient, AddToken, AddUser, ApproveToken, AssignToken, ConfirmToken, DeclareOutage,
-    DenyToken, DisconnectSessions, EndBypass, EndExemption, EndOutage, EnrolByLink, EraseUser,
-    GrantBypass, GrantExemption, OfferToken, PruneAudit, ReloadFiles, RemoveClient, RemoveToken,
-    RemoveUser, RenewToken, ResumeToken, ResyncToken, RevokeDevice, RevokeToken, RotateClient,
-    SetClient, SetUser, SuspendToken, TestGateway, UnassignToken, UnlockUser, VerifyAudit,
-    VerifyStore,
+    AddClient, AddDelegation, AddToken, AddUser, ApproveDraft, ApproveToken, AssignToken,
+    ConfirmToken, DeclareOutage, DenyDraft, DenyToken, DisconnectSessions, EndBypass, EndExemption,
+    EndOutage, EnrolByLink, EraseUser, GrantBypass, GrantExemption, LinkToken, OfferToken,
+    PruneAudit, RecoverClock, ReloadFiles, RemoveClient, RemoveDelegation, RemoveDraft,
+    RemoveToken, RemoveUser, RenameDevice, RenewToken, ResumeToken, ResyncToken, RevokeDevice,
+    RevokeToken, RotateClient, SetClient, SetDraft, SetUser, SuspendToken, SyncSource, TestGateway,
+    UnassignToken, UnlinkToken, UnlockUser, VerifyAudit, VerifyStore,
 };
 use crate::web::console::act::{Act, Kind, Wanted};
 use crate::web::view::Tone;
@@ -104,9 +105,18 @@ acts! {
     "renew" = RenewToken: [];
     "assign" = AssignToken: [must("user", Kind::Text)];
     "unassign" = UnassignToken: [];
+    "link" = LinkToken, dangerous: [must("user", Kind::Text)];
+    "unlink" = UnlinkToken: [must("user", Kind::Text)];
     "remove_token" = RemoveToken, dangerous, bad: [];
     "approve" = ApproveToken, main: [];
     "deny" = DenyToken, bad: [must("reason", Kind::Text)];
+    "lend" = AddDelegation, dangerous: [
+        must("to", Kind::Text),
+        must("until", Kind::Days),
+        must("reason", Kind::Text),
+    ];
+    "take_back" = RemoveDelegation: [must("from", Kind::Given), must("to", Kind::Given)];
+    "rename_device" = RenameDevice: [must("name", Kind::Text)];
     "revoke_device" = RevokeDevice, bad: [];
     "disconnect" = DisconnectSessions, reports: [must("user", Kind::Text)];
     "add_radius" = AddClient, dangerous, main: [
@@ -133,7 +143,17 @@ acts! {
     "remove_client" = RemoveClient, dangerous, bad: [];
     "declare_outage" = DeclareOutage, dangerous: [must("for_secs", Kind::Minutes), must("reason", Kind::Text)];
     "end_outage" = EndOutage: [];
+    "set_draft" = SetDraft, dangerous, main: [must("text", Kind::Lines), may("note", Kind::Text)];
+    "approve_draft" = ApproveDraft, dangerous, main: [];
+    "deny_draft" = DenyDraft, bad: [must("reason", Kind::Text)];
+    "remove_draft" = RemoveDraft: [];
     "reload" = ReloadFiles, reports: [];
+    "recover_clock" = RecoverClock, dangerous, reports: [];
+    "sync_source" = SyncSource, dangerous, reports: [
+        may("dry_run", Kind::Check),
+        may("force", Kind::Check),
+        may("adopt", Kind::Check),
+    ];
     "verify_store" = VerifyStore, reports: [];
     "verify_audit" = VerifyAudit, reports: [];
     "prune_audit" = PruneAudit, dangerous, bad, reports: [must("before", Kind::Text), may("dry_run", Kind::Check)];
@@ -142,10 +162,59 @@ acts! {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::api::call::Access;
     use crate::model::message::Language;
     use crate::web::text::Text;
+
+    /// The calls that the sources of pages make, by their types' names.
+    fn named(dir: &Path, found: &mut String) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                named(&path, found);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                found.push_str(&std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+
+    /// Every call of the administration has a page, an act, or a reason in the manual why it has none.
+    #[test]
+    fn every_call_has_a_page_or_a_written_reason() {
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let (mut pages, mut api) = (String::new(), String::new());
+        named(&sources.join("web/console"), &mut pages);
+        named(&sources.join("api"), &mut api);
+        let manual = include_str!("../../manual/console.md");
+        let reasons: Vec<&str> = manual
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .collect();
+        let mut without = Vec::new();
+        for operation in crate::server::http::operations() {
+            if !matches!(operation.access, Access::Admin(_)) {
+                continue;
+            }
+            let declared = format!(" = {}: ", operation.id);
+            let before = api.split(&declared).next().unwrap_or_default();
+            let call = before
+                .rsplit(char::is_whitespace)
+                .next()
+                .unwrap_or_default();
+            let has_page = pages.contains(&format!("::<{call}>("));
+            let has_act = ACTS.iter().any(|act| (act.operation)().id == operation.id);
+            let line = format!("| `{} {}` |", operation.method, operation.path);
+            let has_reason = reasons.iter().any(|reason| reason.starts_with(&line));
+            assert!(!(has_reason && (has_page || has_act)), "{line}: has a page");
+            if !(has_page || has_act || has_reason) {
+                without.push(line);
+            }
+        }
+        assert!(without.is_empty(), "{without:?}");
+    }
 
     #[test]
     fn every_act_has_a_name_in_every_language_and_is_a_call_of_the_administration() {
@@ -157,7 +226,10 @@ mod tests {
                 assert!(found.is_some(), "act.{}", act.id);
                 for wanted in act.wanted {
                     let key = format!("field.{}", wanted.name);
-                    let asked = !matches!(wanted.kind, Kind::Yes | Kind::No | Kind::Word(_));
+                    let asked = !matches!(
+                        wanted.kind,
+                        Kind::Yes | Kind::No | Kind::Word(_) | Kind::Given
+                    );
                     assert!(!asked || Text(language).find(&key).is_some(), "{key}");
                 }
             }

@@ -37,32 +37,22 @@ pub(super) fn outside(visit: &Visit, title: impl Into<String>, blocks: Vec<Block
     }
 }
 
-/// The pages, each with the call that it stands for: who may make it sees the page.
-fn pages() -> [(&'static str, &'static str, Access); 7] {
+/// The pages, each with its key, and with the call that it stands for: who may make it sees the page.
+fn pages() -> [(&'static str, &'static str, char, Access); 7] {
+    let (users, tokens) = (ListUsers::OPERATION.access, ListTokens::OPERATION.access);
+    let (clients, policies) = (
+        ListClients::OPERATION.access,
+        ListPolicies::OPERATION.access,
+    );
+    let (audit, status) = (ListAudit::OPERATION.access, ShowStatus::OPERATION.access);
     [
-        ("/console", "menu.now", ShowStatus::OPERATION.access),
-        ("/console/users", "menu.users", ListUsers::OPERATION.access),
-        (
-            "/console/requests",
-            "menu.requests",
-            ListTokens::OPERATION.access,
-        ),
-        (
-            "/console/clients",
-            "menu.clients",
-            ListClients::OPERATION.access,
-        ),
-        (
-            "/console/policies",
-            "menu.policies",
-            ListPolicies::OPERATION.access,
-        ),
-        ("/console/audit", "menu.audit", ListAudit::OPERATION.access),
-        (
-            "/console/health",
-            "menu.health",
-            ShowStatus::OPERATION.access,
-        ),
+        ("/console", "menu.now", 'n', status),
+        ("/console/users", "menu.users", 'u', users),
+        ("/console/requests", "menu.requests", 'r', tokens),
+        ("/console/clients", "menu.clients", 'c', clients),
+        ("/console/policies", "menu.policies", 'p', policies),
+        ("/console/audit", "menu.audit", 'a', audit),
+        ("/console/health", "menu.health", 'h', status),
     ]
 }
 
@@ -73,10 +63,11 @@ fn menu(person: &Person, t: Text, target: &str) -> Vec<Entry> {
         _ => path.starts_with(to),
     };
     let mine = pages().into_iter();
-    let mine = mine.filter(|(_, _, access)| person.may(*access));
-    mine.map(|(to, key, _)| Entry {
+    let mine = mine.filter(|(_, _, _, access)| person.may(*access));
+    mine.map(|(to, label, key, _)| Entry {
         to,
-        label: t.find(key).unwrap_or(key),
+        label: t.find(label).unwrap_or(label),
+        key,
         count: 0,
         is_here: is_here(to),
     })

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::api::call::NoQuery;
-use crate::api::{self, CompareFiles, ListGateways, ShowStatus};
+use crate::api::{self, CompareFiles, ListGateways, ListSources, ShowKeys, ShowStatus};
 use crate::web::Desk;
 use crate::web::console::sentence::when;
 use crate::web::console::{acts, frame};
@@ -41,6 +41,7 @@ pub(super) async fn show(
         blocks.push(Block::Notice { tone, text, detail });
     }
     let acts = ["reload", "verify_store", "verify_audit"].into_iter();
+    let acts = acts.chain(status.clock_jump.is_some().then_some("recover_clock"));
     let forms = acts.filter_map(|id| acts::find(id)?.form(&signed, "", &[]));
     let forms: Vec<Form> = forms.collect();
     let left = vec![
@@ -49,11 +50,13 @@ pub(super) async fn show(
         Block::Heading(t.get("health.gateways").to_owned()),
         gateways(&desk, &signed).await,
     ];
-    let right = vec![Block::Card(vec![
+    let mut right = vec![Block::Card(vec![
         Block::Heading(t.get("health.about").to_owned()),
         Block::Facts(facts(t, &status)),
         Block::Actions(forms),
     ])];
+    right.extend(keys(&desk, &signed).await);
+    right.extend(sources(&desk, &signed).await);
     blocks.push(Block::Columns(vec![left, right]));
     frame::page(&signed, t.get("menu.health"), blocks).answer(StatusCode::OK)
 }
@@ -185,6 +188,77 @@ fn jobs(t: Text, status: &api::Status) -> Table {
         empty: t.get("health.no_jobs").to_owned(),
         ..Table::default()
     }
+}
+
+/// Which keys the store has: they are exchanged on the machine.
+async fn keys(desk: &Desk, signed: &Signed) -> Option<Block> {
+    let t = signed.visit.t;
+    let caller = signed.caller();
+    let keys = desk.read::<ShowKeys>(&caller, (), &NoQuery {}).await.ok()?;
+    let facts = [
+        ("fact.master", Some(keys.master)),
+        ("fact.master_since", keys.master_since.as_deref().map(when)),
+        ("fact.algorithm", Some(keys.algorithm)),
+        ("fact.data_since", keys.data_since.as_deref().map(when)),
+    ];
+    let facts = facts.into_iter().filter_map(|(key, value)| {
+        let label = t.find(key).unwrap_or(key);
+        Some((label.to_owned(), vec![Piece::text(value?)]))
+    });
+    Some(Block::Card(vec![
+        Block::Heading(t.get("health.keys").to_owned()),
+        Block::Facts(facts.collect()),
+    ]))
+}
+
+/// The sources of users, where there are any.
+async fn sources(desk: &Desk, signed: &Signed) -> Option<Block> {
+    let t = signed.visit.t;
+    let caller = signed.caller();
+    let found = desk.read::<ListSources>(&caller, (), &NoQuery {}).await;
+    let sources = found.ok()?.sources;
+    if sources.is_empty() {
+        return None;
+    }
+    let row = |source: &api::Source| {
+        let outcome = match (&source.error, &source.last) {
+            (Some(error), _) => vec![
+                Piece::chip(Tone::Bad, t.get("policies.bad")),
+                Piece::Faint(error.clone()),
+            ],
+            (None, Some(last)) => vec![
+                Piece::chip(Tone::Good, t.get("policies.good")),
+                Piece::Faint(when(last)),
+            ],
+            (None, None) => vec![Piece::Faint("-".to_owned())],
+        };
+        let sync = acts::find("sync_source").and_then(|act| act.form(signed, &source.name, &[]));
+        vec![
+            vec![
+                Piece::text(source.name.clone()),
+                Piece::Faint(source.kind.clone()),
+            ],
+            vec![Piece::text(source.users.to_string())],
+            outcome,
+            sync.map(Piece::Form).into_iter().collect(),
+        ]
+    };
+    Some(Block::Card(vec![
+        Block::Heading(t.get("health.sources").to_owned()),
+        Block::Table(Table {
+            label: t.get("health.sources").to_owned(),
+            head: [
+                t.get("head.name"),
+                t.get("head.users"),
+                t.get("head.state"),
+                t.get("head.acts"),
+            ]
+            .map(str::to_owned)
+            .into(),
+            rows: sources.iter().map(row).collect(),
+            ..Table::default()
+        }),
+    ]))
 }
 
 async fn gateways(desk: &Desk, signed: &Signed) -> Block {

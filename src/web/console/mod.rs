@@ -15,6 +15,7 @@ mod act;
 mod acts;
 mod audit;
 mod clients;
+mod drafts;
 mod explained;
 mod frame;
 mod health;
@@ -22,11 +23,13 @@ pub(super) mod look;
 mod now;
 mod perform;
 mod policies;
+mod record;
 mod requests;
 mod result;
 mod sentence;
 mod setup;
 mod sign_in;
+mod stock;
 mod stream;
 mod user;
 mod users;
@@ -45,14 +48,18 @@ pub(super) fn routes(desk: &Desk) -> Router<Desk> {
         .route("/console/find", get(users::search))
         .route("/console/users", get(users::show))
         .route("/console/users/{user}", get(user::show))
+        .route("/console/stock", get(stock::show))
         .route("/console/requests", get(requests::show))
         .route("/console/clients", get(clients::list))
         .route("/console/clients/{name}", get(clients::show))
         .route("/console/policies", get(policies::list))
         .route("/console/policies/{name}", get(policies::show))
+        .route("/console/draft", get(drafts::show))
+        .route("/console/draft/replay", get(drafts::replay))
         .route("/console/why/{request}", get(explained::show))
         .route("/console/audit", get(audit::show))
         .route("/console/audit/export", get(audit::export))
+        .route("/console/audit/{seq}", get(record::show))
         .route("/console/health", get(health::show))
         .route("/console/account", get(account::show))
         .route("/console/account/end", post(account::end))

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::web::call::Refused;
-use crate::web::console::act::{Act, is_of_console, label};
+use crate::web::console::act::{Act, Kind, is_of_console, label};
 use crate::web::console::look::own_path;
 use crate::web::console::{acts, frame, result};
 use crate::web::fields::Fields;
@@ -111,9 +111,11 @@ fn again(signed: &Signed, act: &Act, fields: &Fields, why: &'static str) -> Resp
         given.push(("revision", revision));
     }
     for wanted in act.wanted {
-        if let Some(value) = fields.get(wanted.name) {
-            given.push((wanted.name, value));
-        }
+        let value = match wanted.kind {
+            Kind::Lines => fields.raw(wanted.name),
+            _ => fields.get(wanted.name),
+        };
+        given.extend(value.map(|value| (wanted.name, value)));
     }
     let mut blocks = vec![Block::Notice {
         tone: Tone::Warn,
@@ -146,6 +148,11 @@ async fn done(
             percent_encode(fields.get("place").unwrap_or_default(), &mut target);
             target.push_str(rest.split_once('}').map_or("", |(_, after)| after));
         }
+    }
+    let query = act.query(fields);
+    if !query.is_empty() {
+        target.push('?');
+        target.push_str(&query);
     }
     let mut body = body;
     // The link leads to where the people reach this server.

@@ -5,12 +5,12 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 
-use crate::api::ListPolicies;
-use crate::api::call::NoQuery;
+use crate::api::call::{Call as _, NoQuery};
 use crate::api::explain::{ExplainLogin, ForeseeLogin};
+use crate::api::{ListPolicies, SetDraft};
 use crate::policy::{Factor, Policy, Rule};
 use crate::web::Desk;
-use crate::web::console::{acts, explained, frame};
+use crate::web::console::{acts, drafts, explained, frame};
 use crate::web::text::Text;
 use crate::web::view::{Block, Cell, Field, Form, Input, Piece, Table, Tone};
 use crate::web::visit::Signed;
@@ -87,17 +87,37 @@ pub(super) async fn list(
     }));
     let reload = acts::find("reload").and_then(|act| act.form(&signed, "", &[]));
     blocks.extend(reload.map(Block::Form));
+    blocks.extend(proposed(&desk, &signed).await);
     blocks.extend(would_get_in(&desk, &signed, &wanted).await);
     frame::page(&signed, t.get("menu.policies"), blocks).answer(StatusCode::OK)
+}
+
+/// Drafts that wait, and the way to one for a new policy.
+async fn proposed(desk: &Desk, signed: &Signed) -> Vec<Block> {
+    let t = signed.visit.t;
+    let mut blocks = Vec::new();
+    let waiting = drafts::waiting(desk, signed).await;
+    if !waiting.is_empty() {
+        blocks.push(Block::Heading(t.get("draft.heading").to_owned()));
+        blocks.push(drafts::table(t, &waiting));
+    }
+    if signed.person.may(SetDraft::OPERATION.access) {
+        if !desk.app.admin().edits_policies() {
+            blocks.push(Block::Text(t.get("draft.off").to_owned()));
+            return blocks;
+        }
+        let mut new = Form::new("/console/draft", t.get("draft.new"));
+        (new.asks, new.folded) = (true, true);
+        let name = Field::new("policy", t.get("head.name"), Input::Text);
+        blocks.push(Block::Form(new.field(name.required())));
+    }
+    blocks
 }
 
 /// *Would X get in?*, with the answer where it was asked.
 async fn would_get_in(desk: &Desk, signed: &Signed, wanted: &Wanted) -> Vec<Block> {
     let t = signed.visit.t;
-    if !signed
-        .person
-        .may(<ForeseeLogin as crate::api::call::Call>::OPERATION.access)
-    {
+    if !signed.person.may(ForeseeLogin::OPERATION.access) {
         return Vec::new();
     }
     let mut form = Form::new("/console/policies", t.get("foresee.button")).main();
@@ -212,6 +232,11 @@ pub(super) async fn show(
         ..Table::default()
     }));
     blocks.push(Block::Heading(t.get("shell.source").to_owned()));
+    if signed.person.may(SetDraft::OPERATION.access) && desk.app.admin().edits_policies() {
+        let mut edit = Form::new("/console/draft", t.get("draft.edit")).hidden("policy", &name);
+        edit.asks = true;
+        blocks.push(Block::Form(edit));
+    }
     let text = policies.text(&name).unwrap_or_default();
     blocks.push(Block::Source(text.lines().map(str::to_owned).collect()));
     frame::page(&signed, name, blocks).answer(StatusCode::OK)

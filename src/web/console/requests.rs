@@ -1,14 +1,15 @@
-//! Tokens that were asked for, and wait for an approval.
+//! What waits for an approval: tokens that were asked for, drafts of policies.
 
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use crate::api::{self, ListTokens, TokenPage};
+use crate::api::call::{Call as _, NoQuery};
+use crate::api::{self, ListDelegations, ListDrafts, ListTokens, TokenPage};
 use crate::model::client::Scope;
 use crate::web::Desk;
 use crate::web::console::sentence::{sees_users, user_path, when};
-use crate::web::console::{acts, frame};
+use crate::web::console::{acts, drafts, frame};
 use crate::web::view::{Block, Cell, Piece, Table, Tone};
 use crate::web::visit::Signed;
 
@@ -49,7 +50,59 @@ pub(super) async fn show(
         empty: t.get("requests.none").to_owned(),
         ..Table::default()
     }));
+    if signed.person.may(ListDrafts::OPERATION.access) {
+        let waiting = drafts::waiting(&desk, &signed).await;
+        blocks.push(Block::Heading(t.get("draft.heading").to_owned()));
+        blocks.push(drafts::table(t, &waiting));
+    }
+    blocks.extend(lent(&desk, &signed).await);
     frame::page(&signed, t.get("menu.requests"), blocks).answer(StatusCode::OK)
+}
+
+/// Rights to approve that are lent, for who may look at them.
+async fn lent(desk: &Desk, signed: &Signed) -> Vec<Block> {
+    let (t, caller) = (signed.visit.t, signed.caller());
+    let Ok(found) = desk.read::<ListDelegations>(&caller, (), &NoQuery {}).await else {
+        return Vec::new();
+    };
+    let row = |one: &api::Delegation| {
+        let state = if one.holds {
+            Piece::chip(Tone::Good, t.get("requests.holds"))
+        } else {
+            Piece::chip(Tone::Plain, t.get("requests.over"))
+        };
+        let given = [("from", one.from.as_str()), ("to", &one.to)];
+        let end = acts::find("take_back").filter(|_| one.holds);
+        let end = end.and_then(|act| act.form(signed, "", &given));
+        vec![
+            vec![Piece::text(one.from.clone())],
+            vec![Piece::text(one.to.clone())],
+            vec![state, Piece::Faint(when(&one.until))],
+            vec![Piece::text(one.reason.clone())],
+            end.map(Piece::Form).into_iter().collect(),
+        ]
+    };
+    let mut blocks = vec![
+        Block::Heading(t.get("requests.lent").to_owned()),
+        Block::Table(Table {
+            label: t.get("requests.lent").to_owned(),
+            head: [
+                t.get("head.by"),
+                t.get("field.to"),
+                t.get("field.until"),
+                t.get("head.why"),
+                t.get("head.acts"),
+            ]
+            .map(str::to_owned)
+            .into(),
+            rows: found.delegations.iter().map(row).collect(),
+            empty: t.get("requests.none_lent").to_owned(),
+            ..Table::default()
+        }),
+    ];
+    let lend = acts::find("lend").and_then(|act| act.form(signed, "", &[("until", "14")]));
+    blocks.extend(lend.map(Block::Form));
+    blocks
 }
 
 fn row(signed: &Signed, token: &api::Token) -> Vec<Cell> {

@@ -31,6 +31,7 @@ pub(super) fn show(signed: &Signed, act: &Act, answer: &[u8], back: &str) -> Opt
         });
         let mut card = vec![facts(t, &answer)];
         card.extend(once);
+        card.extend(sheet(t, act, &answer));
         blocks.push(Block::Card(card));
     }
     let mut on = Form::new(back, t.get("act.back"));
@@ -63,16 +64,25 @@ fn once(t: Text, answer: &Value) -> Vec<Block> {
         }
     }
     if let Some(cells) = answer["cells"].as_array() {
-        let cells = cells.iter().filter_map(Value::as_str).enumerate();
-        let cells: Vec<String> = cells
-            .map(|(place, digits)| format!("{:>2} {digits}", place + 1))
-            .collect();
+        let cells = cells.iter().filter_map(Value::as_str).map(str::to_owned);
+        let cells: Vec<String> = cells.collect();
         if !cells.is_empty() {
-            let rows = cells.chunks(5).map(|row| row.join("   "));
-            blocks.push(value(t, "cells", rows.collect::<Vec<_>>().join("\n")));
+            blocks.push(Block::Cells(cells));
         }
     }
     blocks
+}
+
+/// What is printed of it: a sheet of recovery codes, a security card, a letter with a link.
+fn sheet(t: Text, act: &Act, answer: &Value) -> Option<Block> {
+    let has = |key: &str| answer[key].as_array().is_some_and(|list| !list.is_empty());
+    let key = match act.id {
+        _ if has("codes") => "sheet.recovery",
+        _ if has("cells") => "sheet.card",
+        "enrol_link" if answer["link"].is_string() => "sheet.letter",
+        _ => return None,
+    };
+    t.find(key).map(Block::Sheet)
 }
 
 fn value(t: Text, key: &str, value: String) -> Block {

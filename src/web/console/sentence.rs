@@ -1,6 +1,7 @@
 //! What is on record, as rows and sentences.
 
-use crate::api::{AuditEvent, AuditRecord};
+use crate::api::call::Call as _;
+use crate::api::{AuditEvent, AuditRecord, ShowAudit};
 use crate::model::client::Scope;
 use crate::server::http::caller::Person;
 use crate::web::text::Text;
@@ -51,7 +52,15 @@ pub(super) fn sees_users(person: &Person) -> bool {
 
 /// A record as a row: time, what, whom, why, by whom.
 pub(super) fn row(t: Text, record: &AuditRecord, person: &Person) -> Vec<Cell> {
-    let time = vec![Piece::text(when(&record.time))];
+    let time = match &record.event {
+        AuditEvent::Change { .. } if person.may(ShowAudit::OPERATION.access) => {
+            vec![Piece::link(
+                format!("/console/audit/{}", record.seq),
+                when(&record.time),
+            )]
+        }
+        _ => vec![Piece::text(when(&record.time))],
+    };
     let user = |name: &str| {
         if name.contains('@') && sees_users(person) {
             Piece::link(user_path(name), name)

@@ -268,6 +268,7 @@ fn done(desk: &Desk, visit: &Visit, user: UserKey, codes: &[String]) -> Response
             label: t.get("setup.codes").to_owned(),
             value: codes.join("\n"),
         });
+        card.extend(t.find("sheet.recovery").map(Block::Sheet));
     }
     let mut on = Form::new("/console", t.get("setup.on")).main();
     on.asks = true;

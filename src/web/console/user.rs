@@ -292,7 +292,7 @@ fn tokens(signed: &Signed, user: &api::User) -> Table {
     let tokens = user.tokens.as_deref().unwrap_or_default();
     let row = |token: &api::Token| {
         let mut acts: Vec<&str> = match token.state.as_str() {
-            "active" => vec!["resync", "suspend", "revoke"],
+            "active" => vec!["resync", "suspend", "link", "unlink", "revoke"],
             "suspended" => vec!["resume", "revoke"],
             "pending" => vec!["confirm", "revoke"],
             "approved" => vec!["offer", "revoke"],
@@ -300,7 +300,7 @@ fn tokens(signed: &Signed, user: &api::User) -> Table {
             _ => vec!["remove_token"],
         };
         if !matches!(token.kind.as_str(), "totp" | "hotp") {
-            acts.retain(|act| *act != "resync");
+            acts.retain(|act| !["resync", "link", "unlink"].contains(act));
         }
         let revision = token.revision.to_string();
         let given = [("revision", revision.as_str())];
@@ -373,12 +373,13 @@ async fn devices(desk: &Desk, signed: &Signed, user: &api::User) -> Option<Block
         return None;
     }
     let row = |device: &api::Device| {
-        let revoke = acts::find("revoke_device");
-        let revoke = revoke.and_then(|act| act.form(signed, &device.device, &[]));
+        let given = [("name", device.name.as_str())];
+        let acts = ["rename_device", "revoke_device"].into_iter();
+        let acts = acts.filter_map(|id| acts::find(id)?.form(signed, &device.device, &given));
         vec![
             vec![Piece::text(device.name.clone())],
             vec![Piece::Faint(when(&device.created))],
-            revoke.map(Piece::Form).into_iter().collect(),
+            acts.map(Piece::Form).collect(),
         ]
     };
     Some(Block::Card(vec![

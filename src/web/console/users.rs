@@ -56,7 +56,13 @@ pub(super) async fn show(
         label: label.to_owned(),
         is_here: q.is_empty() && wanted.tab == word,
     };
-    blocks.push(Block::Tabs(tabs.map(tab).into()));
+    let mut tabs: Vec<Tab> = tabs.map(tab).into();
+    tabs.push(Tab {
+        to: "/console/stock".to_owned(),
+        label: t.get("users.stock").to_owned(),
+        is_here: false,
+    });
+    blocks.push(Block::Tabs(tabs));
     let next = found.next.as_deref().map(|next| {
         let mut to = format!("/console/users?tab={}&q=", word(&wanted.tab));
         percent_encode(q, &mut to);

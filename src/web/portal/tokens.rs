@@ -55,7 +55,9 @@ pub(super) async fn recovery(State(desk): State<Desk>, owner: Owner, fields: Fie
         label: t.get("me.recovery_shown").to_owned(),
         value: codes.collect::<Vec<_>>().join("\n"),
     };
-    let blocks = vec![Block::Card(vec![sheet])];
+    let mut card = vec![sheet];
+    card.extend(t.find("sheet.recovery").map(Block::Sheet));
+    let blocks = vec![Block::Card(card)];
     let page = owner.page(t.get("me.recovery"), blocks);
     begin(
         &desk,

@@ -38,7 +38,7 @@ impl Console {
     }
 
     pub(crate) fn with(networks: Vec<ipnet::IpNet>, public_url: Option<&str>) -> Self {
-        let policy = include_str!("../../policies/console.toml");
+        let policy = include_str!("../../../policies/console.toml");
         let policy = policy.replace("reject_delay = \"1s\"", "reject_delay = \"0s\"");
         let default = "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n";
         let base = Base {

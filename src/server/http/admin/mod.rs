@@ -12,6 +12,7 @@ mod console;
 mod delegations;
 mod delivery;
 mod devices;
+mod drafts;
 mod explain;
 mod import;
 mod keys;
@@ -39,6 +40,7 @@ pub(super) fn routes(mut routes: Routes) -> Routes {
         explain::routes,
         delivery::routes,
         operation::routes,
+        drafts::routes,
         console::routes,
     ] {
         routes = noun(routes);

@@ -40,7 +40,7 @@ async fn list(
     let fits = |token: &Token| caller.sees(&token.user) && fits(token);
     let store = app.core().store();
     let found = match &query.user {
-        None => matching(store, after, limit + 1, fits).await?,
+        None => matching(store, after, limit + 1, fits, in_stock(&query)).await?,
         Some(user) => {
             let user = user_named(&app, user)?;
             let view = store.view(&user)?.filter(|_| caller.sees(&user));
@@ -82,18 +82,26 @@ fn filter(page: &api::TokenPage, now: UnixTime) -> Result<impl Fn(&Token) -> boo
     })
 }
 
+/// Whether only tokens are asked for that are no user's.
+fn in_stock(page: &api::TokenPage) -> bool {
+    page.state.as_deref() == Some(LifeCycle::Unassigned.as_str())
+}
+
 /// The next `wanted` matching tokens after the cursor.
 async fn matching(
     store: &Store,
     mut after: Option<(UserKey, Serial)>,
     wanted: usize,
     fits: impl Fn(&Token) -> bool,
+    stock: bool,
 ) -> Result<Vec<(Token, TokenState)>, Failure> {
     let mut found = Vec::new();
     loop {
         let position = after.as_ref().map(|(user, serial)| (user, serial));
         let batch = store.tokens(position, BATCH.max(wanted))?;
-        let ended = batch.len() < BATCH.max(wanted);
+        // What is no user's stands before all that is: behind it there is none.
+        let past = |(token, _): &(Token, TokenState)| !token.user.is_stock();
+        let ended = batch.len() < BATCH.max(wanted) || stock && batch.last().is_some_and(past);
         after = batch
             .last()
             .map(|(token, _)| (token.user.clone(), token.serial.clone()));
