@@ -42,6 +42,20 @@ impl Admin {
         Ok(done)
     }
 
+    /// Gives a device of the user another name.
+    pub async fn rename_own_device(
+        &self,
+        user: &UserKey,
+        id: &DeviceId,
+        name: String,
+        by: By,
+    ) -> Result<(), AdminError> {
+        let found = self.core.store.device(id)?;
+        let own = found.filter(|(device, _)| device.user == *user && !device.revoked);
+        own.ok_or(AdminError::NotFound("device"))?;
+        self.rename_device(id, name, by).await
+    }
+
     /// Ends a device of the user and the tokens that it carries.
     pub async fn end_own_device(
         &self,

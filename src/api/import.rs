@@ -24,7 +24,7 @@ pub struct ImportRequest {
 }
 
 /// A user with or without a token, or a token.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImportRow {
     /// `name`, `name@realm` or `DOMAIN\name`; empty for a token that goes into stock.

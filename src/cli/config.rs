@@ -17,6 +17,7 @@ use crate::policy::TestOutcome;
 use crate::server::certificate::Concern;
 use crate::server::tls::Tls;
 use crate::time::{Clock as _, SystemClock};
+use crate::web::Theme;
 
 /// Check and show the configuration
 #[derive(Debug, Subcommand)]
@@ -92,6 +93,7 @@ async fn check(context: &Context) -> Result<Exit, CliError> {
         Err(StartError::Findings(faults)) => findings.extend(faults),
         texts => drop(texts?),
     }
+    findings.extend(Theme::load(&site.dir).1);
     findings.extend(certificate(&site));
     findings.extend(restart(&site).await);
     policy::report(

@@ -24,7 +24,7 @@ use crate::server::http::App;
 use crate::server::{Info, http, radius};
 use crate::service::Service;
 use crate::store::By;
-use crate::web::{self, Web};
+use crate::web::{self, Theme, Web};
 
 /// Runs the daemon until SIGTERM or SIGINT. `ready` is called when every listener is bound.
 pub async fn serve(
@@ -148,6 +148,11 @@ fn application(
     disconnects.serve_with(Arc::clone(pipeline));
     app.add_metrics(Box::new(move |out| disconnects.write_prometheus(out)));
     app.add_metrics(Box::new(logging::write_metrics));
+    let (theme, faults) = Theme::load(&site.dir);
+    for fault in faults {
+        tracing::warn!(%fault, "left out of the theme");
+    }
+    theme.set();
     Web::new(site.config.web.clone(), Arc::new(SystemEntropy)).serve(&app);
     let store = site.config.store.dir.clone();
     app.add_metrics(Box::new(move |out| write_disk(&store, out)));

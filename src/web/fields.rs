@@ -46,12 +46,15 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
         if !media.is_some_and(|media| media.starts_with("application/x-www-form-urlencoded")) {
             return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE));
         }
-        let long = request.uri().path() == DRAFT;
-        let most = if long { DRAFT_FORM } else { HTTP_BODY };
+        let most = match request.uri().path() {
+            DRAFT => DRAFT_FORM,
+            IMPORT => IMPORT_FORM,
+            _ => HTTP_BODY,
+        };
         let body = Limited::new(request.into_body(), most).collect();
         let body = timeout(PATIENCE, body).await;
         let body = body.map_err(|_| refuse(StatusCode::REQUEST_TIMEOUT))?;
-        let body = body.map_err(|_| refuse(StatusCode::PAYLOAD_TOO_LARGE))?;
+        let body = body.map_err(|_| (StatusCode::PAYLOAD_TOO_LARGE, TOO_LONG).into_response())?;
         let octets = Zeroizing::new(body.to_bytes().to_vec());
         let pairs: Vec<(String, String)> =
             serde_urlencoded::from_bytes(&octets).map_err(|_| refuse(StatusCode::BAD_REQUEST))?;
@@ -68,5 +71,11 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
 const DRAFT: &str = "/console/act/set_draft";
 /// Longest of those: every sign of the file may be written as three.
 const DRAFT_FORM: usize = 3 * DRAFT_MAX + HTTP_BODY;
+/// The form with the rows of a file.
+const IMPORT: &str = "/console/import";
+/// Longest of those: 1 MiB of text, every octet of which may be written as three.
+const IMPORT_FORM: usize = 3 * 1024 * 1024 + HTTP_BODY;
+const TOO_LONG: &str = "the form is too long: a file of rows has at most 1 MiB here; longer ones are for \
+     `oncegate user import FILE` on the command line\n";
 /// Time for a form: a peer that sends it octet by octet.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);

@@ -36,9 +36,13 @@ pub(crate) mod link;
 pub(crate) mod person;
 mod portal;
 pub(crate) mod session;
+mod sheet;
 pub(crate) mod text;
+pub(crate) mod theme;
 pub(crate) mod view;
 pub(crate) mod visit;
+
+pub use theme::Theme;
 
 /// What the pages keep between requests.
 pub struct Web {
@@ -47,6 +51,7 @@ pub struct Web {
     /// Of self-service.
     own_sessions: session::Sessions,
     links: link::Links,
+    plans: console::Plans,
     entropy: Arc<dyn Entropy>,
 }
 
@@ -58,6 +63,7 @@ impl Web {
             sessions: session::Sessions::default(),
             own_sessions: session::Sessions::default(),
             links: link::Links::default(),
+            plans: console::Plans::default(),
             entropy,
         })
     }
@@ -101,7 +107,10 @@ fn pages(web: &Arc<Web>, app: &Arc<App>) -> Router {
         app: Arc::clone(app),
         calls: http::calls(Arc::clone(app)),
     };
-    let mut routes = Router::new().route("/assets/{file}", get(assets::serve));
+    let mut routes = Router::new()
+        .route("/assets/{file}", get(assets::serve))
+        .route("/assets/theme.css", get(theme::css))
+        .route("/assets/logo.svg", get(theme::logo));
     if web.settings.console {
         routes = routes.merge(console::routes(&desk));
     }

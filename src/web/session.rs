@@ -245,6 +245,29 @@ mod tests {
     }
 
     #[test]
+    fn there_is_a_bound_on_all_sessions_and_the_oldest_gives_way() {
+        let (sessions, now) = (Sessions::default(), Instant::now());
+        let first = open(&sessions, "first", now);
+        let one = find(&sessions, &first, now).unwrap();
+        for number in 1..MOST as u64 {
+            let user = UserKey::with_realm(&format!("u{number}"), "console").unwrap();
+            let used = now + Duration::from_millis(number);
+            let session = Session {
+                user,
+                used,
+                ..one.clone()
+            };
+            let key = Sha256::digest(number.to_be_bytes()).into();
+            sessions.lock().insert(key, session);
+        }
+        let later = now + Duration::from_mins(1);
+        let new = open(&sessions, "new", later);
+        assert_eq!(sessions.lock().len(), MOST);
+        assert!(find(&sessions, &first, later).is_none(), "the oldest");
+        assert!(find(&sessions, &new, later).is_some());
+    }
+
+    #[test]
     fn a_person_has_a_few_sessions_and_no_one_elses_end_for_them() {
         let (sessions, now) = (Sessions::default(), Instant::now());
         let other = open(&sessions, "lee", now);

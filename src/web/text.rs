@@ -3,18 +3,28 @@
 //! Invariant: all languages have the same keys with the same places (tested), and every key that the sources name
 //! is there.
 
-use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{LazyLock, OnceLock};
 
 use axum::http::HeaderMap;
 use axum::http::header;
 
+use crate::diagnostic::{Diagnostic, Source};
 use crate::model::message::Language;
 
-type Texts = BTreeMap<String, String>;
+/// Texts by their keys.
+pub(crate) type Texts = BTreeMap<String, String>;
 
 static ENGLISH: LazyLock<Texts> = LazyLock::new(|| read(include_str!("text/en.toml")));
 static KOREAN: LazyLock<Texts> = LazyLock::new(|| read(include_str!("text/ko.toml")));
+
+/// Those of an installation, by language.
+static OVERRIDES: OnceLock<BTreeMap<&'static str, Texts>> = OnceLock::new();
+
+/// Uses an installation's own texts from now on; the first ones stay.
+pub(crate) fn set_overrides(all: BTreeMap<&'static str, Texts>) {
+    let _ = OVERRIDES.set(all);
+}
 
 /// The texts of one language.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +54,12 @@ impl Text {
 
     /// The same for keys that are made of words of the server.
     pub(crate) fn find(self, key: &str) -> Option<&'static str> {
+        let own = OVERRIDES
+            .get()
+            .and_then(|all| all.get(self.code())?.get(key));
+        if let Some(own) = own {
+            return Some(own);
+        }
         let own = match self.0 {
             Language::En => ENGLISH.get(key),
             Language::Ko => KOREAN.get(key),
@@ -68,6 +84,37 @@ impl Text {
         text.push_str(rest);
         text
     }
+}
+
+/// Texts of an installation in the place of single ones that are built in; what fits none is a finding.
+pub(crate) fn overrides(language: Language, source: &Source) -> (Texts, Vec<Diagnostic>) {
+    let table = match source.text().parse::<toml::Table>() {
+        Ok(table) => table,
+        Err(error) => return (Texts::new(), vec![Diagnostic::from_toml(source, &error)]),
+    };
+    let (mut texts, mut faults) = (Texts::new(), Vec::new());
+    flatten("", table, &mut texts);
+    let built_in = match language {
+        Language::En => &ENGLISH,
+        Language::Ko => &KOREAN,
+    };
+    texts.retain(|key, text| {
+        let wrong = match built_in.get(key) {
+            None => format!("there is no text `{key}`"),
+            Some(own) if places(own) == places(text) => return true,
+            Some(own) => format!("the text `{key}` has other places than `{own}`"),
+        };
+        let name = source.name();
+        faults.push(Diagnostic::error(format!("{name}: {wrong}")));
+        false
+    });
+    (texts, faults)
+}
+
+/// The places of a text that values stand in.
+fn places(text: &str) -> BTreeSet<&str> {
+    let after = text.split('{').skip(1);
+    after.filter_map(|one| one.split('}').next()).collect()
 }
 
 fn read(text: &str) -> Texts {
@@ -96,17 +143,11 @@ fn flatten(before: &str, table: toml::Table, texts: &mut Texts) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
     use std::fs;
     use std::path::Path;
 
     use super::*;
-    use crate::model::reason::Reason;
-
-    fn places(text: &str) -> BTreeSet<&str> {
-        let after = text.split('{').skip(1);
-        after.filter_map(|one| one.split('}').next()).collect()
-    }
+    use crate::model::reason::{Decision, Reason};
 
     #[test]
     fn every_language_has_every_text_with_its_places() {
@@ -126,6 +167,14 @@ mod tests {
                 ENGLISH.contains_key(&format!("reason.{reason}")),
                 "{reason}"
             );
+        }
+    }
+
+    #[test]
+    fn every_refusal_has_an_advice() {
+        let refused = Reason::ALL.into_iter();
+        for reason in refused.filter(|reason| reason.decision() == Decision::Reject) {
+            assert!(ENGLISH.contains_key(&format!("next.{reason}")), "{reason}");
         }
     }
 

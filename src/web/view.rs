@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::web::text::Text;
-use crate::web::{answer, assets};
+use crate::web::{answer, assets, theme as look};
 
 /// A page around its blocks.
 #[derive(Template)]
@@ -136,6 +136,8 @@ pub(crate) enum Block {
         side: usize,
         path: String,
     },
+    /// Takes a file into the field of several lines on the page, in the browser; says what it is.
+    File(&'static str),
     /// The cells of a security card, in their order.
     Cells(Vec<String>),
     /// What this sheet is, for who holds it in the hand, and the button that prints it.

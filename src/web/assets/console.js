@@ -79,6 +79,19 @@ for (const button of document.querySelectorAll("[data-print]")) {
   button.addEventListener("click", () => print());
 }
 
+// A file is read into the field, and sent as what it holds; a long one is for the command line.
+for (const part of document.querySelectorAll("[data-file]")) {
+  const [input, field, alert] = [part.querySelector("input"), document.querySelector("textarea"), part.querySelector("[data-long]")];
+  if (!(part instanceof HTMLElement && input && field && alert instanceof HTMLElement)) continue;
+  part.hidden = false;
+  input.addEventListener("change", async () => {
+    const file = input.files?.[0];
+    const long = file !== undefined && file.size > 1024 * 1024;
+    alert.textContent = long ? (alert.dataset.long ?? "") : "";
+    if (file && !long) field.value = await file.text();
+  });
+}
+
 // Keys: `/` to the search, `g` and a letter to a page, `?` for the list, where they can be switched off.
 const OFF = "oncegate-keys-off";
 const keys = document.getElementById("keys");

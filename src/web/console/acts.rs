@@ -4,8 +4,8 @@ use crate::api::call::{Call, Operation};
 use crate::api::{
     AddClient, AddDelegation, AddToken, AddUser, ApproveDraft, ApproveToken, AssignToken,
     ConfirmToken, DeclareOutage, DenyDraft, DenyToken, DisconnectSessions, EndBypass, EndExemption,
-    EndOutage, EnrolByLink, EraseUser, GrantBypass, GrantExemption, LinkToken, OfferToken,
-    PruneAudit, RecoverClock, ReloadFiles, RemoveClient, RemoveDelegation, RemoveDraft,
+    EndOutage, EnrolByLink, EraseUser, GrantBypass, GrantExemption, ImportUsers, LinkToken,
+    OfferToken, PruneAudit, RecoverClock, ReloadFiles, RemoveClient, RemoveDelegation, RemoveDraft,
     RemoveToken, RemoveUser, RenameDevice, RenewToken, ResumeToken, ResyncToken, RevokeDevice,
     RevokeToken, RotateClient, SetClient, SetDraft, SetUser, SuspendToken, SyncSource, TestGateway,
     UnassignToken, UnlinkToken, UnlockUser, VerifyAudit, VerifyStore,
@@ -147,6 +147,7 @@ acts! {
     "approve_draft" = ApproveDraft, dangerous, main: [];
     "deny_draft" = DenyDraft, bad: [must("reason", Kind::Text)];
     "remove_draft" = RemoveDraft: [];
+    "import" = ImportUsers, dangerous, main: [must("plan", Kind::Given)];
     "reload" = ReloadFiles, reports: [];
     "recover_clock" = RecoverClock, dangerous, reports: [];
     "sync_source" = SyncSource, dangerous, reports: [

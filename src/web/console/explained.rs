@@ -6,6 +6,7 @@ use axum::response::Response;
 
 use crate::api::call::NoQuery;
 use crate::api::explain::{ExplainRequest, Explanation, Held, Login};
+use crate::model::message::Language;
 use crate::web::Desk;
 use crate::web::console::frame;
 use crate::web::console::sentence::{decision, reason, user_path, when};
@@ -46,9 +47,11 @@ pub(super) fn blocks(signed: &Signed, one: &Explanation) -> Vec<Block> {
         _ => Tone::Plain,
     };
     let cause = one.reason.as_deref().map(|word| reason(t, word).to_owned());
+    let is_english = t.0 == Language::En;
     // Of a login that was not tried the sentence says all.
     let (text, detail) = match cause {
-        Some(cause) => (cause, one.summary.clone()),
+        Some(cause) if is_english => (cause, one.summary.clone()),
+        Some(cause) => (cause, String::new()),
         None => (one.summary.clone(), String::new()),
     };
     let mut blocks = vec![Block::Notice { tone, text, detail }];
@@ -69,13 +72,21 @@ pub(super) fn blocks(signed: &Signed, one: &Explanation) -> Vec<Block> {
             .unwrap_or_default(),
     );
     let mut card = vec![Block::Facts(facts)];
-    if !one.next.is_empty() {
+    let advice = one.reason.as_deref();
+    let advice = advice.and_then(|word| t.find(&format!("next.{word}")));
+    // The server's own sentences are English, and name commands.
+    let own = one.next.iter().filter(|_| is_english || advice.is_none());
+    let mut steps: Vec<Block> = advice
+        .map(|text| Block::Text(text.to_owned()))
+        .into_iter()
+        .collect();
+    steps.extend(own.map(|next| Block::Text(next.text.clone())));
+    if !steps.is_empty() {
         card.push(Block::Heading(t.get("why.next").to_owned()));
-        for next in &one.next {
-            card.push(Block::Text(next.text.clone()));
-        }
+        card.extend(steps);
     }
-    card.extend(one.notes.iter().cloned().map(Block::Text));
+    let notes = one.notes.iter().filter(|_| is_english);
+    card.extend(notes.cloned().map(Block::Text));
     blocks.push(Block::Card(card));
     blocks.extend(rules(signed, one));
     blocks

@@ -19,6 +19,7 @@ mod drafts;
 mod explained;
 mod frame;
 mod health;
+mod imports;
 pub(super) mod look;
 mod now;
 mod perform;
@@ -33,6 +34,8 @@ mod stock;
 mod stream;
 mod user;
 mod users;
+
+pub(super) use imports::Plans;
 
 /// The routes below `/console`.
 pub(super) fn routes(desk: &Desk) -> Router<Desk> {
@@ -49,6 +52,7 @@ pub(super) fn routes(desk: &Desk) -> Router<Desk> {
         .route("/console/users", get(users::show))
         .route("/console/users/{user}", get(user::show))
         .route("/console/stock", get(stock::show))
+        .route("/console/import", get(imports::show).post(imports::plan))
         .route("/console/requests", get(requests::show))
         .route("/console/clients", get(clients::list))
         .route("/console/clients/{name}", get(clients::show))

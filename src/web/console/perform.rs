@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::web::call::Refused;
 use crate::web::console::act::{Act, Kind, is_of_console, label};
 use crate::web::console::look::own_path;
-use crate::web::console::{acts, frame, result};
+use crate::web::console::{acts, frame, imports, result};
 use crate::web::fields::Fields;
 use crate::web::person::{self, Proof, Proven};
 use crate::web::view::{Block, Field, Input, Tone};
@@ -37,6 +37,13 @@ pub(super) async fn take(
         Ok(renewed) => renewed,
         Err(response) => return response,
     };
+    if act.id == "import" {
+        let mut response = imports::apply(&desk, &signed, &fields).await;
+        if let Some(line) = renewed {
+            response.headers_mut().append(header::SET_COOKIE, line);
+        }
+        return response;
+    }
     let mut response = match act.body(&fields, desk.app.core().now()) {
         Ok(body) => done(&desk, &signed, act, &fields, body).await,
         Err(field) => {

@@ -5,8 +5,8 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 
-use crate::api::call::NoQuery;
-use crate::api::{self, ListUsers, ShowToken, ShowUser, UserPage};
+use crate::api::call::{Call as _, NoQuery};
+use crate::api::{self, ImportUsers, ListUsers, ShowToken, ShowUser, UserPage};
 use crate::model::id::RequestId;
 use crate::model::user_key::UserKey;
 use crate::web::console::sentence::{user_path, why_path};
@@ -87,7 +87,13 @@ pub(super) async fn show(
         live: None,
     }));
     let add = acts::find("add_user").and_then(|act| act.form(&signed, "", &[]));
-    blocks.extend(add.map(Block::Form));
+    let mut forms: Vec<Form> = add.into_iter().collect();
+    if signed.person.may(ImportUsers::OPERATION.access) {
+        let mut import = Form::new("/console/import", t.get("import.title"));
+        import.asks = true;
+        forms.push(import);
+    }
+    blocks.push(Block::Actions(forms));
     frame::page(&signed, t.get("menu.users"), blocks).answer(StatusCode::OK)
 }
 

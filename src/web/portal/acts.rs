@@ -56,6 +56,26 @@ pub(super) async fn end_device(State(desk): State<Desk>, owner: Owner, fields: F
     }
 }
 
+/// `POST /me/device/name`
+pub(super) async fn rename_device(
+    State(desk): State<Desk>,
+    owner: Owner,
+    fields: Fields,
+) -> Response {
+    let renamed = async {
+        let id = fields.get("device").unwrap_or_default().parse::<DeviceId>();
+        let id = id.map_err(|_| AdminError::NotFound("device"))?;
+        let name = fields.get("name").unwrap_or_default().to_owned();
+        let by = owner.by(&desk.app)?;
+        let admin = desk.app.admin();
+        admin.rename_own_device(&owner.user, &id, name, by).await
+    };
+    match renamed.await {
+        Ok(()) => answer::see_other("/me"),
+        Err(error) => owner.refused(&error),
+    }
+}
+
 /// `POST /me/language`: of messages and of these pages.
 pub(super) async fn language(State(desk): State<Desk>, owner: Owner, fields: Fields) -> Response {
     let wanted = fields.get("language").and_then(|word| word.parse().ok());

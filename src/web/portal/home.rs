@@ -173,7 +173,18 @@ impl Show<'_> {
                 tone: Tone::Bad,
                 ..Form::new("/me/device", t.get("me.end")).hidden("device", device.id.as_str())
             };
+            let rename = Form {
+                folded: true,
+                ..Form::new("/me/device/name", t.get("me.rename"))
+                    .hidden("device", device.id.as_str())
+                    .field(
+                        Field::new("name", t.get("me.device_name"), Input::Text)
+                            .value(device.name.clone())
+                            .required(),
+                    )
+            };
             let mut acts: Vec<Piece> = state.last_seen.map(time).into_iter().collect();
+            acts.push(Piece::Form(rename));
             acts.push(Piece::Form(end));
             let what = vec![
                 Piece::text(&device.name),

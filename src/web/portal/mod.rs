@@ -34,6 +34,7 @@ pub(super) fn routes() -> Router<Desk> {
         .route("/me/lost", post(acts::lost))
         .route("/me/not-me", post(acts::not_me))
         .route("/me/device", post(acts::end_device))
+        .route("/me/device/name", post(acts::rename_device))
         .route("/me/pin", post(acts::pin))
         .route("/me/token", post(tokens::add))
         .route("/me/token/code", post(tokens::confirm))
