@@ -60,7 +60,9 @@ impl Admin {
             expected: expected.unwrap_or(token.revision),
         };
         self.core.store.change(change, by).await?;
-        Ok(self.token(serial)?.0)
+        let (token, _) = self.token(serial)?;
+        self.requests.is_now(&token);
+        Ok(token)
     }
 
     /// Ends what someone asked for before it was handed out.
@@ -83,8 +85,10 @@ impl Admin {
         }
         token.revision = expected.unwrap_or(token.revision);
         let reason = format!("denied: {reason}");
-        self.moved(&token, LifeCycle::Revoked, Some(reason), by)
-            .await
+        let ended = self.moved(&token, LifeCycle::Revoked, Some(reason), by);
+        let ended = ended.await?;
+        self.requests.is_now(&ended);
+        Ok(ended)
     }
 
     /// Lends a right to approve; lending it again changes the end.

@@ -102,9 +102,9 @@ impl Admin {
 
     /// The draft of a policy, and what the server makes of it for this reader.
     pub async fn review_draft(&self, policy: &str, reader: &str) -> Result<Reviewed, AdminError> {
-        let files = self.policy_files()?;
         let draft = self.core.store.draft(policy)?;
         let draft = draft.ok_or(AdminError::NotFound("policy draft"))?;
+        let files = self.policy_files()?;
         let present = in_files(&files, policy).await?;
         let (name, text) = (draft.policy.clone(), draft.text.clone());
         let compiled = tokio::task::spawn_blocking(move || files.with(&name, &text)).await;
@@ -135,10 +135,10 @@ impl Admin {
         expected: Option<u64>,
         by: By,
     ) -> Result<Draft, AdminError> {
-        let files = self.policy_files()?;
         // One at a time: each is checked on what the one before has written.
         let _turn = self.writing.lock().await;
         let reviewed = self.review_draft(policy, &by.actor).await?;
+        let files = self.policy_files()?;
         let draft = reviewed.draft;
         if expected.is_some_and(|seen| seen != draft.revision) {
             return Err(AdminError::Conflict("the draft was changed meanwhile"));
@@ -199,7 +199,7 @@ impl Admin {
 
     fn policy_files(&self) -> Result<Arc<dyn PolicyFiles>, AdminError> {
         let files = self.files.get().cloned();
-        files.ok_or(AdminError::Forbidden(NOT_EDITED))
+        files.ok_or(AdminError::Conflict(NOT_EDITED))
     }
 
     /// Why a person could not sign in to the console under these policies; `None`: they could.

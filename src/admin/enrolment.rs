@@ -194,6 +194,7 @@ impl Admin {
         // As it is on record: its end may have been set, the step of the same key under another name
         // remembered.
         let (token, state) = self.token(&token.serial)?;
+        self.requests.is_now(&token);
         Ok(match token.state {
             LifeCycle::Requested => Handed::unprinted(token, state),
             _ => Handed::printed(token, state),

@@ -2,6 +2,7 @@
 
 use crate::admin::device_reads::Reads;
 use crate::admin::drafts::PolicyFiles;
+use crate::admin::requests::Requests;
 use crate::core::courier::Undeliverable;
 use crate::core::directory::DirectoryError;
 use crate::core::{Core, CoreError};
@@ -40,6 +41,7 @@ pub mod outage_watch;
 mod own;
 mod pushed;
 pub mod replay;
+mod requests;
 pub mod self_service;
 mod stock;
 mod tokens;
@@ -203,6 +205,7 @@ pub struct Admin {
     reads: Reads,
     /// The policy files, where drafts of them are written.
     files: OnceLock<Arc<dyn PolicyFiles>>,
+    requests: Requests,
     /// Held by who writes one of them.
     writing: Mutex<()>,
 }
@@ -215,6 +218,7 @@ impl Admin {
             login,
             reads,
             files: OnceLock::new(),
+            requests: Requests::default(),
             writing: Mutex::new(()),
         }
     }

@@ -56,6 +56,8 @@ keys! {
     WEB_APP = "web.app", "true", "serve the authenticator of telephones at /app, and lead QR codes there";
     WEB_CONSOLE_NETWORKS = "web.console_networks", "",
         "addresses or networks from which the console is reached; from everywhere when none is given";
+    WEB_CONSOLE_LISTEN = "web.console_listen", "",
+        "addresses of listeners for the console alone, which is served nowhere else then";
     WEB_EDIT_POLICIES = "web.edit_policies", "false",
         "let administrators change policy files by drafts that another person approves";
     STORE_ENGINE = "store.engine", "redb", "where users, tokens and clients live";

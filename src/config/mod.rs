@@ -186,6 +186,8 @@ pub struct Web {
     pub app: bool,
     /// Networks from which the console is reached; from everywhere when empty.
     pub console_networks: Vec<IpNet>,
+    /// Listeners of the console's own; it is served by all of HTTP when empty.
+    pub console_listen: Vec<SocketAddr>,
 }
 
 /// `[http.tls]`, `[radius.eap]`

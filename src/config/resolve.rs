@@ -231,11 +231,16 @@ impl Resolver<'_> {
         let portal = self.one(keys::WEB_PORTAL, parse_flag);
         let app = self.one(keys::WEB_APP, parse_flag);
         let console_networks = self.list(keys::WEB_CONSOLE_NETWORKS, parse_proxy);
+        let console_listen = self.list(keys::WEB_CONSOLE_LISTEN, |text| {
+            let address = text.parse::<SocketAddr>();
+            address.map_err(|_| format!("`{text}` is no address: write 10.20.0.5:8443"))
+        });
         Some(Web {
             console: console?,
             portal: portal?,
             app: app?,
             console_networks: console_networks?,
+            console_listen: console_listen?,
         })
     }
 

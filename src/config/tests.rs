@@ -98,6 +98,7 @@ fn the_template_loads_as_written_and_with_every_comment_removed() {
             "http.compat",
             "http.tls.",
             "web.console_networks",
+            "web.console_listen",
             "radius.eap.",
             "radius.dictionary",
             "radius.tls.certificate",

@@ -24,6 +24,8 @@ pub(super) struct Listeners {
     /// RADIUS over TLS, with what its certificates are read from.
     pub(super) radius_tls: Option<(Vec<TcpListener>, Arc<RadiusTls>)>,
     pub(super) http: Vec<TcpListener>,
+    /// Of the console alone.
+    pub(super) console: Vec<TcpListener>,
     pub(super) unix: UnixListener,
     pub(super) socket: SocketFile,
     pub(super) tls: Option<Arc<Tls>>,
@@ -60,6 +62,7 @@ impl Listeners {
                 .flat_map(|(listeners, _)| listeners.iter().filter_map(bound))
                 .collect(),
             http: self.http.iter().filter_map(bound).collect(),
+            console_http: self.console.iter().filter_map(bound).collect(),
             public_url: site.config.http.public_url.clone(),
             app_url: app_url(&site.config),
             console: None,
@@ -123,12 +126,15 @@ pub(super) async fn bind(site: &Site, overrides: Overrides) -> Result<Listeners,
     let radius_tls = bind_radius_tls(config).await?;
     let http = overrides.http.unwrap_or_else(|| config.http.listen.clone());
     let http = bind_http(http, tls.is_some(), config.http.insecure).await?;
+    let console = config.web.console_listen.clone();
+    let console = bind_http(console, tls.is_some(), config.http.insecure).await?;
     let path = site.socket();
     Ok(Listeners {
         radius: bound,
         accounting,
         radius_tls,
         http,
+        console,
         unix: bind_socket(&path)?,
         socket: SocketFile(path),
         tls,

@@ -73,7 +73,6 @@ pub async fn serve(
     tracing::info!(dir = %site.dir.display(), version = env!("CARGO_PKG_VERSION"), "ready");
     ready(&first_link(&info, &app), &service);
     supervisor::ready();
-
     signals
         .until_stopped(|| {
             supervisor::reloading();
@@ -202,6 +201,17 @@ fn start(
         let (tls, app) = (listeners.tls.clone(), Arc::clone(app));
         let (connections, shutdown) = (Arc::clone(&connections), shutdown.clone());
         tasks.spawn(http::serve_tcp(listener, tls, app, connections, shutdown));
+    }
+    for listener in listeners.console {
+        let (tls, app) = (listeners.tls.clone(), Arc::clone(app));
+        let (connections, shutdown) = (Arc::clone(&connections), shutdown.clone());
+        tasks.spawn(http::serve_console(
+            listener,
+            tls,
+            app,
+            connections,
+            shutdown,
+        ));
     }
     tasks.spawn(http::serve_unix(
         listeners.unix,

@@ -31,6 +31,8 @@ pub struct Info {
     pub radius_tls: Vec<SocketAddr>,
     /// Bound HTTP listeners.
     pub http: Vec<SocketAddr>,
+    /// Bound listeners of the console's own.
+    pub console_http: Vec<SocketAddr>,
     /// Where devices reach the HTTP listeners from outside.
     pub public_url: Option<String>,
     /// The same where browsers are served the authenticator there, and keep keys for it: over HTTPS, or on this

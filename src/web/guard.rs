@@ -9,11 +9,11 @@
 use std::net::IpAddr;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
-use crate::server::http::Origin;
+use crate::server::http::{ConsoleListener, Origin};
 use crate::web::Desk;
 use crate::web::answer;
 
@@ -42,9 +42,16 @@ fn refused(desk: &Desk, request: &Request) -> Option<(StatusCode, &'static str)>
     None
 }
 
-/// Whether an address may reach the console; one that is not known, in this process, may.
-pub(crate) fn may_reach(desk: &Desk, origin: Option<&Origin>) -> bool {
-    let networks = &desk.web.settings.console_networks;
+/// Whether a request may reach the console: by its listener, where it has one of its own, and from its networks; an
+/// address that is not known, in this process, may.
+pub(crate) fn may_reach(desk: &Desk, extensions: &Extensions) -> bool {
+    let settings = &desk.web.settings;
+    let elsewhere = extensions.get::<ConsoleListener>().is_none();
+    if elsewhere && !settings.console_listen.is_empty() {
+        return false;
+    }
+    let networks = &settings.console_networks;
+    let origin = extensions.get::<Origin>();
     let Some(address) = origin.and_then(|origin| origin.address) else {
         return true;
     };

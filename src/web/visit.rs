@@ -32,6 +32,8 @@ pub(crate) struct Signed {
     pub(crate) visit: Visit,
     pub(crate) person: Arc<Person>,
     pub(crate) session: Session,
+    /// What waits for an approval.
+    pub(crate) waiting: usize,
 }
 
 impl FromRequestParts<Desk> for Visit {
@@ -67,11 +69,16 @@ impl FromRequestParts<Desk> for Signed {
     async fn from_request_parts(parts: &mut Parts, desk: &Desk) -> Result<Self, Response> {
         let visit = Visit::from_request_parts(parts, desk).await?;
         match signed(desk, &visit) {
-            Some((person, session)) => Ok(Self {
-                visit,
-                person: Arc::new(person),
-                session,
-            }),
+            Some((person, session)) => {
+                let drafts = desk.app.core().store().drafts();
+                let drafts = drafts.map_or(0, |drafts| drafts.len());
+                Ok(Self {
+                    visit,
+                    person: Arc::new(person),
+                    session,
+                    waiting: desk.app.admin().count_requests() + drafts,
+                })
+            }
             None => Err(answer::see_other("/console/sign-in")),
         }
     }

@@ -87,7 +87,7 @@ assert.match(link, /\/enrol#/);
 
 // The user, on a telephone.
 const phone = await opened(browser, { telephone: true });
-await phone.page.goto(link);
+await phone.page.goto(link.replace("http://localhost", base));
 await phone.page.waitForSelector("#telephone:visible");
 await phone.page.click("#telephone");
 await phone.page.waitForSelector("#device:not([hidden])");

@@ -16,14 +16,19 @@ fn a_whole_day_from_the_first_link_to_the_audit_export() {
     // Locked at the third failure, without waits before.
     let policy = format!("{NO_DELAY}[lockout]\nfree = 3\nlock_after = 3\n");
     std::fs::write(site.path().join("policies/default.toml"), policy).expect("written");
-    let daemon = site.serve_with(&[("ONCEGATE__WEB__EDIT_POLICIES", "true")]);
+    let daemon = site.serve_with(&[
+        ("ONCEGATE__WEB__EDIT_POLICIES", "true"),
+        ("ONCEGATE__HTTP__PUBLIC_URL", "http://localhost"),
+    ]);
+    let base = format!("http://{}", daemon.http);
     let link = |words: &[&str]| {
         let made = site.json(&[&["console-link"], words].concat());
-        made["link"].as_str().expect("a link").to_owned()
+        let link = made["link"].as_str().expect("a link");
+        link.replace("http://localhost", &base)
     };
     let out = concat!(env!("CARGO_MANIFEST_DIR"), "/target/pictures");
     let told = json!({
-        "base": format!("http://{}", daemon.http), "radius": daemon.radius.to_string(), "out": out,
+        "base": base, "radius": daemon.radius.to_string(), "out": out,
         "links": { "kim": link(&[]), "lee": link(&["--for", "lee", "--role", "approver"]) },
     });
     node(&["day.mjs"], &[("ONCEGATE_BROWSER", told.to_string())]);

@@ -265,3 +265,33 @@ fn roles_are_granted_and_revoked_on_the_machine() {
         Some(2)
     );
 }
+
+/// With a listener of its own the console is served there and nowhere else.
+#[test]
+fn the_console_has_a_listener_of_its_own() {
+    let site = Site::new();
+    let daemon = site.serve_with(&[("ONCEGATE__WEB__CONSOLE_LISTEN", "127.0.0.1:0")]);
+    let link = site.json(&["console-link"]);
+    let link = link["link"].as_str().expect("a link");
+    let own = link.split("/console/").next().expect("a base").to_owned();
+    assert_ne!(own, format!("http://{}", daemon.http));
+    let status = |base: &str, path: &str| {
+        use std::io::{Read as _, Write as _};
+        let at = base.strip_prefix("http://").expect("an address");
+        let mut stream = std::net::TcpStream::connect(at).expect("a listener");
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer.split(' ').nth(1).expect("a status").to_owned()
+    };
+    let main = format!("http://{}", daemon.http);
+    for (base, path, wanted) in [
+        (&main, "/console/sign-in", "404"),
+        (&own, "/console/sign-in", "200"),
+        (&main, "/me/sign-in", "200"),
+        (&main, "/healthz", "200"),
+    ] {
+        assert_eq!(status(base, path), wanted, "{base}{path}");
+    }
+}

@@ -328,6 +328,20 @@ async fn the_console_writes_a_draft_and_another_person_approves_it() {
     let own = post(&console, place("default"), "approve_draft", &session).await;
     assert_eq!(own.status, 409, "{}", text(&own));
 
+    for role in ["operator", "auditor"] {
+        let person = console.person(role, &[role]).await;
+        let own = console.sign_in(&person).await;
+        let page = console
+            .get("/console/draft?policy=default", Some(&own))
+            .await;
+        let opens = role == "auditor";
+        assert_eq!(page.status == 200, opens, "{role}");
+        assert!(!text(&page).contains("/console/act/"), "{role}");
+        for act in ["set_draft", "approve_draft", "deny_draft", "remove_draft"] {
+            let tried = post(&console, place("default"), act, &own).await;
+            assert_eq!(tried.status, 403, "{role} {act}");
+        }
+    }
     let other = console.sign_in(&lee).await;
     let page = text(&console.get("/console/requests", Some(&other)).await);
     assert!(page.contains("/console/draft?policy=default"), "{page}");

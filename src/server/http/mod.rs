@@ -97,7 +97,8 @@ pub(crate) use offered::{label, otpauth_uri};
 pub(crate) use origin::Origin;
 pub use origin::Peer;
 pub(crate) use route::Handed;
-pub use serve::{serve_tcp, serve_unix};
+pub(crate) use serve::ConsoleListener;
+pub use serve::{serve_console, serve_tcp, serve_unix};
 
 /// Reads the daemon's files again, or only compares its configuration with the written one.
 pub type Reloader = Box<dyn Fn(bool) -> crate::api::Reload + Send + Sync>;

@@ -39,6 +39,32 @@ pub async fn serve_tcp(
     shutdown: CancellationToken,
 ) {
     let router = router(Arc::clone(&app));
+    accept(listener, tls, app, (connections, shutdown), router).await;
+}
+
+/// The same for a listener of the console's own: pages know by [`ConsoleListener`] that a request came in there.
+pub async fn serve_console(
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    app: Arc<App>,
+    connections: Arc<Semaphore>,
+    shutdown: CancellationToken,
+) {
+    let router = router(Arc::clone(&app)).layer(Extension(ConsoleListener));
+    accept(listener, tls, app, (connections, shutdown), router).await;
+}
+
+/// Came in by a listener of the console; only that listener inserts it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConsoleListener;
+
+async fn accept(
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    app: Arc<App>,
+    (connections, shutdown): (Arc<Semaphore>, CancellationToken),
+    router: Router,
+) {
     let open = TaskTracker::new();
     let address = listener.local_addr();
     let vital = address.map_or_else(

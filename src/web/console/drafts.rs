@@ -43,6 +43,10 @@ pub(super) async fn show(
 ) -> Response {
     let (t, caller) = (signed.visit.t, signed.caller());
     let name = wanted.policy.trim();
+    if may_edit(&signed) && !desk.app.admin().edits_policies() {
+        let off = Refused::of(StatusCode::CONFLICT, t.get("draft.off"));
+        return frame::refused(&signed, &off);
+    }
     let draft = desk.read::<ShowDraft>(&caller, name, &NoQuery {}).await;
     let draft = match draft {
         Ok(draft) => Some(draft),

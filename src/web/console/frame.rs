@@ -6,9 +6,8 @@ use serde::Deserialize;
 
 use crate::api::call::{Access, Call};
 use crate::api::{ListAudit, ListClients, ListPolicies, ListTokens, ListUsers, ShowStatus};
-use crate::server::http::caller::{Caller, Person};
+use crate::server::http::caller::Caller;
 use crate::web::call::Refused;
-use crate::web::text::Text;
 use crate::web::view::{Block, Entry, Page, Tone};
 use crate::web::visit::{Signed, Visit};
 
@@ -16,7 +15,7 @@ use crate::web::visit::{Signed, Visit};
 pub(super) fn page(signed: &Signed, title: impl Into<String>, blocks: Vec<Block>) -> Page {
     Page {
         person: Some(signed.person.user.to_string()),
-        menu: menu(&signed.person, signed.visit.t, &signed.visit.target),
+        menu: menu(signed),
         narrow: false,
         ..outside(&signed.visit, title, blocks)
     }
@@ -48,7 +47,7 @@ fn pages() -> [(&'static str, &'static str, char, Access); 7] {
     [
         ("/console", "menu.now", 'n', status),
         ("/console/users", "menu.users", 'u', users),
-        ("/console/requests", "menu.requests", 'r', tokens),
+        (REQUESTS, "menu.requests", 'r', tokens),
         ("/console/clients", "menu.clients", 'c', clients),
         ("/console/policies", "menu.policies", 'p', policies),
         ("/console/audit", "menu.audit", 'a', audit),
@@ -56,7 +55,11 @@ fn pages() -> [(&'static str, &'static str, char, Access); 7] {
     ]
 }
 
-fn menu(person: &Person, t: Text, target: &str) -> Vec<Entry> {
+/// The page with what waits.
+const REQUESTS: &str = "/console/requests";
+
+fn menu(signed: &Signed) -> Vec<Entry> {
+    let (person, t, target) = (&signed.person, signed.visit.t, &signed.visit.target);
     let path = target.split('?').next().unwrap_or_default();
     let is_here = |to: &str| match to {
         "/console" => path == to,
@@ -68,7 +71,7 @@ fn menu(person: &Person, t: Text, target: &str) -> Vec<Entry> {
         to,
         label: t.find(label).unwrap_or(label),
         key,
-        count: 0,
+        count: if to == REQUESTS { signed.waiting } else { 0 },
         is_here: is_here(to),
     })
     .collect()

@@ -120,10 +120,11 @@ pub(super) async fn plan(State(desk): State<Desk>, signed: Signed, fields: Field
         ..Outcome::default()
     };
     for batch in &batches {
-        if let Err(refused) = outcome.add(&desk, &signed, batch, true).await {
+        if let Err(refused) = outcome.look(&desk, &signed, batch.clone()).await {
             return frame::refused(&signed, &refused);
         }
     }
+    outcome.faults.sort();
     let mut blocks = outcome.blocks(&signed, "import.planned");
     if outcome.faults.is_empty() && outcome.users + outcome.tokens > 0 {
         let Ok(id) = random::<16>(desk.web.entropy.as_ref()) else {
@@ -201,6 +202,35 @@ struct Outcome {
 }
 
 impl Outcome {
+    /// Asks what would be made. A row that no request can hold is a fault, and the others are asked for without it.
+    async fn look(
+        &mut self,
+        desk: &Desk,
+        signed: &Signed,
+        mut batch: Batch,
+    ) -> Result<(), Refused> {
+        loop {
+            let refused = match self.add(desk, signed, &batch, true).await {
+                Ok(()) => return Ok(()),
+                Err(refused) => refused,
+            };
+            let Some((row, why)) = refused_row(&refused) else {
+                return Err(refused);
+            };
+            let rows: Result<Vec<ImportRow>, _> = serde_json::from_slice(&batch.rows);
+            let Some(mut rows) = rows.ok().filter(|rows| row < rows.len()) else {
+                return Err(refused);
+            };
+            rows.remove(row);
+            self.faults.push((batch.lines.remove(row), why));
+            if rows.is_empty() {
+                return Ok(());
+            }
+            let written = serde_json::to_vec(&rows).unwrap_or_default();
+            batch.rows = Zeroizing::new(written);
+        }
+    }
+
     async fn add(
         &mut self,
         desk: &Desk,
@@ -270,6 +300,17 @@ impl Outcome {
         }
         blocks
     }
+}
+
+/// Which row a request was refused for: `rows[7]: secret: ...`.
+fn refused_row(refused: &Refused) -> Option<(usize, String)> {
+    let rest = refused.detail.strip_prefix("rows[")?;
+    let (row, why) = rest.split_once("]: ")?;
+    let row = row
+        .parse()
+        .ok()
+        .filter(|_| refused.status == StatusCode::BAD_REQUEST)?;
+    Some((row, why.to_owned()))
 }
 
 type Faults = Vec<(usize, String)>;

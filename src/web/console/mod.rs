@@ -74,7 +74,7 @@ pub(super) fn routes(desk: &Desk) -> Router<Desk> {
 
 /// Hides the console from networks that may not reach it.
 async fn reachable(State(desk): State<Desk>, request: Request, next: Next) -> Response {
-    if guard::may_reach(&desk, request.extensions().get()) {
+    if guard::may_reach(&desk, request.extensions()) {
         next.run(request).await
     } else {
         StatusCode::NOT_FOUND.into_response()

@@ -165,7 +165,7 @@ async fn done(
     // The link leads to where the people reach this server.
     if act.id == "enrol_link"
         && desk.app.info().public_url.is_none()
-        && let (Some(Value::Object(body)), Some(base)) = (&mut body, desk.app.console_base())
+        && let (Some(Value::Object(body)), Some(base)) = (&mut body, desk.app.pages_base())
     {
         body.insert("server_url".to_owned(), json!(base));
     }

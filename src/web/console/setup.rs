@@ -9,13 +9,14 @@ use axum::response::Response;
 
 use crate::api::call::NoQuery;
 use crate::api::{
-    AddToken, AddUser, Confirm, ConfirmToken, RemoveToken, SetUser, ShowUser, TokenCreate, User,
-    UserChange, UserCreate,
+    AddToken, AddUser, Confirm, ConfirmToken, RemoveToken, RemoveUser, SetUser, ShowUser,
+    TokenCreate, User, UserChange, UserCreate,
 };
 use crate::model::client::Scope;
 use crate::model::user_key::{CONSOLE, UserKey};
 use crate::qr;
 use crate::secret::SecretString;
+use crate::server::http::caller::Caller;
 use crate::web::Desk;
 use crate::web::call::Refused;
 use crate::web::console::{frame, sign_in};
@@ -105,19 +106,20 @@ async fn begin(
     };
     match present {
         None => {
-            let new = UserCreate {
-                user: name.clone(),
-                groups: vec![link.role.unwrap_or(Scope::Admin).to_string()],
-                password: Some(password),
-                ..UserCreate::default()
-            };
-            desk.call::<AddUser>(by, (), &NoQuery {}, &new).await?;
+            let groups = vec![link.role.unwrap_or(Scope::Admin).to_string()];
+            add(desk, by, &name, groups, password).await?;
         }
         // An alias: the account of this name is another's.
         Some(present) if present.user != name => return Ok(None),
-        Some(present) if link.user.is_none() && !own && !is_unfinished(&present) => {
-            return Ok(None);
+        // It is made again, so that the password of then can be chosen again.
+        Some(present) if link.user.is_none() && is_unfinished(&present) => {
+            desk.call::<RemoveUser>(by, &name, &NoQuery {}, &()).await?;
+            let mut groups = present.groups;
+            let role = link.role.map(|role| role.to_string());
+            groups.extend(role.filter(|role| !groups.contains(role)));
+            add(desk, by, &name, groups, password).await?;
         }
+        Some(_) if link.user.is_none() && !own => return Ok(None),
         Some(present) => {
             let mut groups = present.groups.clone();
             let role = link.role.map(|role| role.to_string());
@@ -149,6 +151,23 @@ async fn begin(
         uri: SecretString::new(made.otpauth_uri.unwrap_or_default()),
         secret: SecretString::new(made.secret.unwrap_or_default()),
     }))
+}
+
+async fn add(
+    desk: &Desk,
+    by: &Caller,
+    name: &str,
+    groups: Vec<String>,
+    password: SecretString,
+) -> Result<(), Refused> {
+    let new = UserCreate {
+        user: name.to_owned(),
+        groups,
+        password: Some(password),
+        ..UserCreate::default()
+    };
+    desk.call::<AddUser>(by, (), &NoQuery {}, &new).await?;
+    Ok(())
 }
 
 /// Whether an account was begun, and no authenticator of it was ever proven: its link ran out, or the server stopped.

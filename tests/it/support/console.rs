@@ -59,6 +59,7 @@ impl Console {
         let settings = config::Web {
             console: true,
             console_networks: networks,
+            console_listen: Vec::new(),
             portal: false,
             app: false,
         };

@@ -1,5 +1,6 @@
 //! `/v1/admin/console/link`.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::api::{ConsoleLink, MakeConsoleLink};
@@ -44,18 +45,30 @@ impl App {
         }))
     }
 
-    /// Where people reach the pages.
-    pub(crate) fn console_base(&self) -> Option<String> {
+    /// Where people reach the console.
+    fn console_base(&self) -> Option<String> {
+        match self.info().console_http.first() {
+            Some(own) => Some(self.base(*own)),
+            None => self.pages_base(),
+        }
+    }
+
+    /// Where people reach the other pages.
+    pub(crate) fn pages_base(&self) -> Option<String> {
         if let Some(url) = &self.info().public_url {
             return Some(url.trim_end_matches('/').to_owned());
         }
+        let address = self.info().http.first()?;
+        Some(self.base(*address))
+    }
+
+    fn base(&self, address: SocketAddr) -> String {
         let scheme = if self.certificate().is_some() {
             "https"
         } else {
             "http"
         };
-        let address = self.info().http.first()?;
-        Some(format!("{scheme}://{}", reachable(*address)))
+        format!("{scheme}://{}", reachable(address))
     }
 }
 

@@ -40,6 +40,13 @@ async fn list(
     let fits = |token: &Token| caller.sees(&token.user) && fits(token);
     let store = app.core().store();
     let found = match &query.user {
+        None if waiting(&query) => match app.admin().requested(now)? {
+            Some(mut tokens) => {
+                tokens.retain(|(token, _)| is_behind(token, after.as_ref()) && fits(token));
+                tokens
+            }
+            None => matching(store, after, limit + 1, fits, false).await?,
+        },
         None => matching(store, after, limit + 1, fits, in_stock(&query)).await?,
         Some(user) => {
             let user = user_named(&app, user)?;
@@ -79,6 +86,18 @@ fn filter(page: &api::TokenPage, now: UnixTime) -> Result<impl Fn(&Token) -> boo
     Ok(move |token: &Token| {
         state.is_none_or(|state| token.state_at(now) == state)
             && kind.is_none_or(|kind| token.kind == kind)
+    })
+}
+
+/// Whether only tokens are asked for that wait for an approval.
+fn waiting(page: &api::TokenPage) -> bool {
+    page.state.as_deref() == Some(LifeCycle::Requested.as_str())
+}
+
+fn is_behind(token: &Token, after: Option<&(UserKey, Serial)>) -> bool {
+    after.is_none_or(|(user, serial)| {
+        let place = (token.user.realm(), token.user.name(), &token.serial);
+        place > (user.realm(), user.name(), serial)
     })
 }
 
