@@ -64,6 +64,15 @@ await page.keyboard.press("Enter");
 await page.waitForURL(/done=unlock/);
 assert.match(await page.textContent(".notice.good"), /Unlock/);
 
+// Keys lead to pages, and are listed.
+await page.keyboard.press("g");
+await page.keyboard.press("c");
+await page.waitForURL(/console\/clients/);
+await page.keyboard.press("?");
+await page.waitForSelector("#keys[open]");
+await pictured(page, "keys");
+await page.click("#keys form button");
+
 // A link for a new telephone, shown once.
 await page.goto(`${base}/console/users/bora%40default`);
 await page.locator('details:has(form[action="/console/act/enrol_link"]) summary').first().click();
@@ -90,6 +99,8 @@ const pages = {
   users: "/console/users",
   user: "/console/users/alice%40default",
   "no-token": "/console/users/bora%40default",
+  stock: "/console/stock",
+  import: "/console/import",
   requests: "/console/requests",
   clients: "/console/clients",
   client: "/console/clients/gate",
@@ -97,6 +108,7 @@ const pages = {
   policy: "/console/policies/default",
   foresee: "/console/policies?user=alice&client=vpn&ip=",
   audit: "/console/audit",
+  record: "/console/audit/1",
   why,
   health: "/console/health",
   account: "/console/account",
