@@ -2,7 +2,7 @@
 //! all tokens are.
 //!
 //! Invariant: it decides nothing. Each is read again before it is listed, and what is no request any more is dropped;
-//! until the tokens of before the start were looked at, there is no list.
+//! until all tokens were looked at once, there is no list.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,7 +46,7 @@ impl Requests {
 }
 
 impl Admin {
-    /// Looks at all tokens once, at the start of the daemon; logins go first.
+    /// Looks at all tokens, once; logins go first.
     pub async fn find_requests(&self) -> Result<(), StoreError> {
         let mut after: Option<(UserKey, Serial)> = None;
         loop {

@@ -1,5 +1,4 @@
-//! What is counted and listed at the start, and follows what happens from then on: users who are locked, tokens that
-//! wait for an approval.
+//! Counts the users who are locked at the start; from then on the metric follows the decisions.
 
 use std::sync::Arc;
 
@@ -10,7 +9,5 @@ use crate::service::Service;
 pub(super) async fn count(service: Arc<Service>) -> Done {
     let counted = service.core.count_locked().await;
     counted.map_err(|error| format!("the metric oncegate_users_locked begins at 0: {error}"))?;
-    let found = service.admin.find_requests().await;
-    found.map_err(|error| format!("the console lists requests slowly: {error}"))?;
     Ok(None)
 }

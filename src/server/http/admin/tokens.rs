@@ -40,13 +40,17 @@ async fn list(
     let fits = |token: &Token| caller.sees(&token.user) && fits(token);
     let store = app.core().store();
     let found = match &query.user {
-        None if waiting(&query) => match app.admin().requested(now)? {
-            Some(mut tokens) => {
-                tokens.retain(|(token, _)| is_behind(token, after.as_ref()) && fits(token));
-                tokens
+        None if waiting(&query) => {
+            let known = app.admin().requested(now)?;
+            if known.is_none() {
+                // The first such list looks at all tokens; from then on it costs what it holds.
+                app.admin().find_requests().await?;
             }
-            None => matching(store, after, limit + 1, fits, false).await?,
-        },
+            let known = known.map_or_else(|| app.admin().requested(now), |one| Ok(Some(one)));
+            let mut tokens = known?.unwrap_or_default();
+            tokens.retain(|(token, _)| is_behind(token, after.as_ref()) && fits(token));
+            tokens
+        }
         None => matching(store, after, limit + 1, fits, in_stock(&query)).await?,
         Some(user) => {
             let user = user_named(&app, user)?;
