@@ -71,7 +71,7 @@ impl Refusal {
 /// Where a login stands when all that was compared is right.
 pub(crate) struct Progress<'p> {
     pub(crate) rule: &'p Rule,
-    pub(crate) view: View,
+    pub(crate) view: Box<View>,
     /// What must be presented in all, without what is waived.
     pub(crate) factors: Cow<'p, [Factor]>,
     /// Whether something of the rule is waived.
@@ -126,7 +126,7 @@ impl Step {
     fn assessment<'p>(
         self,
         case: Case<'_, 'p>,
-        view: View,
+        view: Box<View>,
         credentials: Credentials,
         demand: Demand<'p>,
     ) -> Assessment<'p> {
@@ -192,13 +192,12 @@ impl Login {
         let view = view.filter(|view| request.client.is_of_realm(&view.user.key));
         let Some(view) = view else {
             let case = (request, policy, at);
-            return self
-                .miss(case, None, Reason::UnknownUser.into(), place)
-                .await;
+            let refusal = Reason::UnknownUser.into();
+            return Box::pin(self.miss(case, None, refusal, place)).await;
         };
         let of_alias = Some(&view.user.key).filter(|found| Some(*found) != key);
         let of_alias = of_alias.map(UserKey::joined);
-        let assessed = self.assess_user(request, policy, view, (at, place));
+        let assessed = self.assess_user(request, policy, Box::new(view), (at, place));
         Ok(Assessment {
             of_alias,
             ..assessed.await?
@@ -210,11 +209,12 @@ impl Login {
         &self,
         request: &LoginRequest<'_>,
         policy: &'p Policy,
-        view: View,
+        view: Box<View>,
         (at, place): (UnixTime, Option<&Place>),
     ) -> Result<Assessment<'p>, CoreError> {
         let missed = |rule: Option<&'p Rule>, refusal: Refusal| {
-            self.miss((request, policy, at), rule, refusal, place)
+            // Apart from the futures of logins that succeed, which are moved about: they are to be small.
+            Box::pin(self.miss((request, policy, at), rule, refusal, place))
         };
         if view.user.disabled {
             return missed(None, Reason::UserDisabled.into()).await;
@@ -254,7 +254,7 @@ impl Login {
             Err(mut refusal) => {
                 refusal.detail = refusal.detail.or(detail);
                 let case = (request, policy, at);
-                self.miss(case, Some(rule), refusal, place).await
+                Box::pin(self.miss(case, Some(rule), refusal, place)).await
             }
         }
     }
@@ -263,7 +263,7 @@ impl Login {
     async fn compare_told<'p>(
         &self,
         case: Case<'_, 'p>,
-        view: View,
+        view: Box<View>,
         opened: Option<Opened>,
         place: Option<&Place>,
     ) -> Result<Result<Assessment<'p>, Refusal>, CoreError> {
@@ -279,7 +279,7 @@ impl Login {
             ..*case.request
         };
         let case = Case { request, ..case };
-        let mut compared = self.compare(case, view, opened, place).await?;
+        let mut compared = Box::pin(self.compare(case, view, opened, place)).await?;
         if let Ok(assessment) = &mut compared
             && let Some(progress) = &mut assessment.progress
         {
@@ -315,7 +315,7 @@ impl Login {
     async fn compare<'p>(
         &self,
         case: Case<'_, 'p>,
-        view: View,
+        view: Box<View>,
         opened: Option<Opened>,
         place: Option<&Place>,
     ) -> Result<Result<Assessment<'p>, Refusal>, CoreError> {
@@ -343,22 +343,27 @@ impl Login {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let mut outdated = Vec::new();
-        let known = self.proves(
-            (case, &view),
-            &credentials,
-            &read.round,
-            &mut outdated,
-            (read.codes.as_deref(), place),
-        );
-        let mut knowledge = match known.await? {
-            Ok(knowledge) => knowledge,
-            Err(reason) => return refused(reason),
+        let asks_knowledge = read.round.asked.iter().any(|one| one.is_knowledge());
+        let mut knowledge = if asks_knowledge {
+            let known = Box::pin(self.proves(
+                (case, &view),
+                &credentials,
+                &read.round,
+                &mut outdated,
+                (read.codes.as_deref(), place),
+            ));
+            match known.await? {
+                Ok(knowledge) => knowledge,
+                Err(reason) => return refused(reason),
+            }
+        } else {
+            Vec::new()
         };
         if knowledge.iter().any(|(_, right)| !right) {
             let this = (&read.round, &*remaining, opened.is_some());
             let held = (slot, place);
             let again = self.read_again((case, &view), &credentials, this, held, &mut outdated);
-            if let Some(again) = again.await? {
+            if let Some(again) = Box::pin(again).await? {
                 (read.round, knowledge, read.codes) = again;
             }
         }

@@ -74,7 +74,7 @@ impl Login {
                 // What is wrong already is wrong without a bind, which the directory would count.
                 Some(_) if codes.is_some_and(|codes| !is_match(codes)) => continue,
                 Some(_) if knowledge.iter().any(|(_, right)| !right) => continue,
-                Some(user) => match self.bind(user, text).await? {
+                Some(user) => match Box::pin(self.bind(user, text)).await? {
                     Ok(right) => right,
                     Err(reason) => return Ok(Err(reason)),
                 },

@@ -134,7 +134,8 @@ impl Login {
             .map_or_else(|_| shorten(request.user), UserKey::joined);
         let (key, shown) = (key.as_ref().ok(), &shown);
         let gather = || async move {
-            let assessment = self.assess(request, policy, key, (at, place)).await?;
+            // The futures around it are moved about, so they are to be small.
+            let assessment = Box::pin(self.assess(request, policy, key, (at, place))).await?;
             // A request for a code is answered alike whether or not it can be sent: neither who is a
             // user nor who is locked can be learned by it.
             let wished = assessment.rule.or_else(|| policy.rules.first());
@@ -191,7 +192,7 @@ impl Login {
             }
             (Decision::Challenge, Some(progress)) => {
                 self.renew(&progress);
-                let challenge = self.challenge(request, policy, &progress).await?;
+                let challenge = Box::pin(self.challenge(request, policy, &progress)).await?;
                 if request.rounds {
                     LoginAnswer::Challenge(self.asked_alike(challenge, opening))
                 } else {

@@ -11,6 +11,7 @@ use crate::store::error::disk;
 use crate::store::fold::Fold;
 use crate::store::journal::Journal;
 use crate::store::main_file::{FileTable, Snapshot, read_whole};
+use crate::store::preload::Preload;
 use crate::store::record::{Entry, RowWrite, Table};
 use crate::store::rows::{Sum, Whole};
 use crate::store::seal::Sealer;
@@ -53,15 +54,26 @@ impl Findings {
 }
 
 /// Compares what the newest records wrote with the rows of the file, and names those that differ: what
-/// was used a moment before the daemon stopped must not be good again. Bounded, so that it can be done
-/// before the first decision.
+/// was used a moment before the daemon stopped must not be good again. Bounded by rows, so that it can be
+/// done before the first decision: a record of an import holds thousands of them.
 pub(crate) fn recent(fold: &Fold, journal: &Journal) -> Result<(), StoreError> {
-    let applied = fold.applied();
-    let first = applied.saturating_sub(RECENT - 1).max(journal.first());
     let mut newest: HashMap<(Table, Vec<u8>), Option<Vec<u8>>> = HashMap::new();
-    read_log(journal, first, applied, &|| false, |_, write| {
-        newest.insert((write.table, write.key), write.value);
-    })?;
+    let mut before = fold.applied().saturating_add(1);
+    while newest.len() < RECENT {
+        let records = journal.read_back(before, BACK)?;
+        let Some(last) = records.last() else { break };
+        before = last.seq;
+        for record in records {
+            for write in Entry::decode(&record.body)?.writes.into_iter().rev() {
+                newest
+                    .entry((write.table, write.key))
+                    .or_insert(write.value);
+            }
+            if newest.len() >= RECENT {
+                break;
+            }
+        }
+    }
     let reader = fold.reader();
     for ((table, key), value) in newest {
         // What memory knows better is not read from the file. What cannot be read was named by that.
@@ -97,7 +109,14 @@ pub(crate) fn whole(
             let (snapshot, whole) = look(fold, sealer)?;
             let mut sound = true;
             for table in Table::ALL {
-                let survey = guarded(|| survey(snapshot.table(table), sealer, table, stop));
+                let mut preload = Preload::of(fold, table, whole.applied.seq);
+                let file = snapshot.table(table);
+                let survey = guarded(|| {
+                    survey((file, table), sealer, stop, |key, row| {
+                        preload.row(key, row)
+                    })
+                });
+                preload.finish();
                 let Some(survey) = readable(table, survey, &mut findings)? else {
                     continue;
                 };
@@ -176,19 +195,23 @@ pub(crate) struct Survey {
     pub(crate) bad: bool,
 }
 
+/// Looks through a table; `each` is given the keys and values in order, without a value where it is not as it was
+/// written.
 pub(crate) fn survey(
-    file: &FileTable,
+    (file, table): (&FileTable, Table),
     sealer: &Sealer,
-    table: Table,
     stop: Stop<'_>,
+    mut each: impl FnMut(&[u8], Option<&[u8]>),
 ) -> Result<Survey, StoreError> {
     let mut survey = Survey::default();
     each_row(file, stop, |key, stored| {
         survey.rows += 1;
-        match rows::open(sealer, table, key, stored) {
+        let sound = rows::open(sealer, table, key, stored);
+        match sound {
             Some((_, part)) => survey.sum = survey.sum.wrapping_add(part),
             None => survey.bad = true,
         }
+        each(key, sound.map(|(value, _)| value));
     })?;
     Ok(survey)
 }
@@ -417,8 +440,10 @@ fn read_log(
     Ok(())
 }
 
-/// Newest records that are compared before the first decision.
-const RECENT: u64 = 20_000;
+/// Rows of the newest records that are compared before the first decision.
+const RECENT: usize = 20_000;
+/// Records read back at a time.
+const BACK: usize = 128;
 /// Records read at a time.
 const SLICE: usize = 1000;
 /// Damaged rows that a report names.

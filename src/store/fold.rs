@@ -24,7 +24,7 @@ use crate::store::main_file::{File, Snapshot, closed, put_whole, write_rows};
 use crate::store::medium::Medium;
 use crate::store::memtable::{Layer, Memtable};
 use crate::store::record::Table;
-use crate::store::row_cache::RowCache;
+use crate::store::row_cache::{Kept, RowCache};
 use crate::store::rows::Whole;
 use crate::store::seal::Sealer;
 use crate::store::{StoreError, main_file, rows};
@@ -222,6 +222,28 @@ impl Fold {
         Ok(())
     }
 
+    /// Keeps rows of the file as it was after record `applied`, which `rows` gives away, as long as no more than `most`
+    /// hundredths of the room are taken. Whether more may come: not when a checkpoint has begun since, whose rows
+    /// are newer.
+    pub(crate) fn load(
+        &self,
+        table: Table,
+        applied: u64,
+        most: u64,
+        rows: &mut Vec<(Box<[u8]>, Kept)>,
+    ) -> bool {
+        let memory = self.memory.read().expect(UNPOISONED);
+        let may = memory.rows.frozen.is_none()
+            && memory.applied == applied
+            && self.kept.octets() < KEPT / 100 * most;
+        if may {
+            for (key, kept) in rows.drain(..) {
+                self.kept.put(table, &key, kept);
+            }
+        }
+        may
+    }
+
     fn write_out(&self, layer: &Layer, head: Head, at: UnixTime) -> Result<(), StoreError> {
         let mut file = self.file();
         let file = file.as_mut().ok_or_else(closed)?;
@@ -300,8 +322,8 @@ impl Drop for Fold {
 
 /// Records after which a checkpoint is due although no row changed.
 const FAR: u64 = 10_000;
-/// Octets of rows of the file that are kept in memory: those of some 200,000 users.
-const KEPT: u64 = 128 << 20;
+/// Octets of rows of the file that are kept in memory: those of some 300,000 users.
+const KEPT: u64 = 192 << 20;
 /// Rows per checkpoint transaction.
 const SLICE: usize = 20_000;
 const UNPOISONED: &str = "no panic while the lock is held";

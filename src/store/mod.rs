@@ -81,6 +81,7 @@ mod master;
 pub mod medium;
 mod memtable;
 mod personal;
+mod preload;
 mod probe;
 mod queue;
 mod reads;

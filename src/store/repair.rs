@@ -240,7 +240,7 @@ impl Anew {
         };
         for table in Table::ALL {
             let file = snapshot.table(table);
-            let survey = guarded(|| survey(file, &self.made.sealer, table, &|| false));
+            let survey = guarded(|| survey((file, table), &self.made.sealer, &|| false, |_, _| {}));
             let sum = whole.sums.of(table);
             if survey.is_ok_and(|survey| !survey.bad && sum == Sum::Known(survey.sum)) {
                 self.salvage_table(&snapshot, table)?;

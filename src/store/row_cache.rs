@@ -89,6 +89,11 @@ impl RowCache {
         self.0.insert(Place(table, key.into()), kept);
     }
 
+    /// About how much is kept.
+    pub(crate) fn octets(&self) -> u64 {
+        self.0.weight()
+    }
+
     /// Takes over the rows of a checkpoint, which the memory is about to forget.
     pub(crate) fn take_over(&self, written: &Layer) {
         for (table, key, value) in written.all() {
@@ -103,6 +108,9 @@ impl RowCache {
         }
     }
 }
+
+/// Most rows that are kept under one prefix.
+pub(crate) const LISTED: usize = 32;
 
 /// What an entry takes besides its rows.
 const ENTRY: usize = 96;

@@ -17,12 +17,12 @@ fn seen(view: Option<View>) -> String {
     format!("{view:?}")
 }
 
-/// Users, tokens and states change, checkpoints are written all the time, and every view is that of a store which is
+/// Users, tokens and states change, checkpoints are written all the time, the store is opened again and again, and every view is that of a store which is
 /// opened afresh on the same files.
 #[tokio::test]
 async fn a_view_is_the_one_that_the_files_hold() {
     let disk = Disk::default();
-    let store = open(Arc::new(disk.clone())).unwrap();
+    let mut store = open(Arc::new(disk.clone())).unwrap();
     let mut random = Random(29);
     let mut step = 0;
     for round in 0..60 {
@@ -43,6 +43,11 @@ async fn a_view_is_the_one_that_the_files_hold() {
             let key = key(&name(number));
             let (now, then) = (store.view(&key).unwrap(), afresh.view(&key).unwrap());
             assert_eq!(seen(now), seen(then), "round {round}, {key}");
+        }
+        if round % 8 == 7 {
+            // What it then holds in memory was taken there while it was opened.
+            drop(store);
+            store = open(Arc::new(disk.clone())).unwrap();
         }
     }
 }

@@ -108,12 +108,12 @@ impl Job {
         let packet = self.packet.borrow();
         let (event, octets, delay) = match &self.task {
             Task::Account(said) => {
-                let octets = self.account(&packet, said).await?;
+                let octets = Box::pin(self.account(&packet, said)).await?;
                 (Event::Accounting, octets, Duration::ZERO)
             }
             Task::Login { credential, learn } => {
                 if *learn {
-                    self.learn().await?;
+                    Box::pin(self.learn()).await?;
                 }
                 match &credential.shown {
                     // A conversation is larger than all the rest.
@@ -297,8 +297,9 @@ impl Job {
         // answer serves the retransmission. The service says why there is none.
         let login = &pipeline.service.login;
         let decided = match again {
-            Some((given, typed)) => login.again(&request, given, typed).await,
-            None => login.authenticate(&request).await,
+            Some((given, typed)) => Box::pin(login.again(&request, given, typed)).await,
+            // Boxed, since the futures around it are moved about.
+            None => Box::pin(login.authenticate(&request)).await,
         };
         if decided.is_err() {
             self.undecided();

@@ -10,7 +10,7 @@ use crate::store::fold::{Fold, Memory};
 use crate::store::journal::Head;
 use crate::store::main_file::{FileTable, closed};
 use crate::store::record::{self, Table};
-use crate::store::row_cache::{Kept, KeptRow};
+use crate::store::row_cache::{Kept, KeptRow, LISTED};
 
 /// A look at all rows. Hold it briefly: the writer waits to publish.
 pub(crate) struct Reader<'a> {
@@ -279,8 +279,5 @@ impl Reader<'_> {
         Ok(snapshot.table(table))
     }
 }
-
-/// Most rows that are kept under one prefix.
-const LISTED: usize = 32;
 
 type FileRange = redb::Range<'static, &'static [u8], &'static [u8]>;

@@ -1,0 +1,106 @@
+//! Takes rows that logins read into memory while the file is looked through, as long as there is room: after a
+//! start the first login of each user finds them there.
+//!
+//! Invariant: nothing is taken once a checkpoint has begun, since the file is looked through as it was before;
+//! see [`Fold::load`].
+
+use crate::store::fold::Fold;
+use crate::store::record::{self, Table};
+use crate::store::row_cache::{Kept, KeptRow, LISTED};
+
+/// The rows of one table on their way to memory.
+pub(crate) struct Preload<'a> {
+    fold: &'a Fold,
+    table: Table,
+    /// The last record that is in the file.
+    applied: u64,
+    /// Those that are taken next.
+    waiting: Vec<(Box<[u8]>, Kept)>,
+    /// The rows of one owner, where they are kept together; `None`: not all of them are sound.
+    owner: (Box<[u8]>, Option<Vec<KeptRow>>),
+    /// Whether there is no more to take.
+    done: bool,
+}
+
+impl<'a> Preload<'a> {
+    /// Begins with a table of the file as it was after record `applied`.
+    pub(crate) fn of(fold: &'a Fold, table: Table, applied: u64) -> Self {
+        Self {
+            fold,
+            table,
+            applied,
+            waiting: Vec::new(),
+            owner: Default::default(),
+            done: share(table) == 0,
+        }
+    }
+
+    /// Takes the next row in order; `None`: it is not as it was written.
+    pub(crate) fn row(&mut self, key: &[u8], value: Option<&[u8]>) {
+        if self.done {
+            return;
+        }
+        if self.table.is_listed() {
+            self.listed(key, value);
+        } else if let Some(value) = value {
+            self.waiting.push((key.into(), Kept::Row(value.into())));
+        }
+        if self.waiting.len() >= SLICE {
+            self.hand_over();
+        }
+    }
+
+    /// Takes what is left at the end of the table.
+    pub(crate) fn finish(mut self) {
+        if !self.done {
+            self.end_owner();
+            self.hand_over();
+        }
+    }
+
+    fn listed(&mut self, key: &[u8], value: Option<&[u8]>) {
+        let Some(owner) = record::owner_prefix(key) else {
+            return;
+        };
+        if *self.owner.0 != *owner {
+            self.end_owner();
+            self.owner = (owner.into(), Some(Vec::new()));
+        }
+        match (&mut self.owner.1, value) {
+            (Some(rows), Some(value)) if rows.len() < LISTED => {
+                rows.push((key.into(), value.into()));
+            }
+            (rows, _) => *rows = None,
+        }
+    }
+
+    fn end_owner(&mut self) {
+        let (owner, rows) = std::mem::take(&mut self.owner);
+        if let Some(rows) = rows.filter(|rows| !rows.is_empty()) {
+            self.waiting.push((owner, Kept::Rows(rows.into())));
+        }
+    }
+
+    fn hand_over(&mut self) {
+        let most = share(self.table);
+        self.done = !self
+            .fold
+            .load(self.table, self.applied, most, &mut self.waiting);
+        self.waiting.clear();
+    }
+}
+
+/// Up to how many hundredths of the room memory may be filled when a row of the table is taken: where not all
+/// fit, there is some of each.
+const fn share(table: Table) -> u64 {
+    match table {
+        Table::Users => 30,
+        Table::Tokens => 75,
+        Table::TokenStates => 93,
+        Table::UserStates => 96,
+        _ => 0,
+    }
+}
+
+/// Rows that are taken under one lock: the writer waits for it.
+const SLICE: usize = 256;
