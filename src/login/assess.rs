@@ -343,21 +343,16 @@ impl Login {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let mut outdated = Vec::new();
-        let asks_knowledge = read.round.asked.iter().any(|one| one.is_knowledge());
-        let mut knowledge = if asks_knowledge {
-            let known = Box::pin(self.proves(
-                (case, &view),
-                &credentials,
-                &read.round,
-                &mut outdated,
-                (read.codes.as_deref(), place),
-            ));
-            match known.await? {
-                Ok(knowledge) => knowledge,
-                Err(reason) => return refused(reason),
-            }
-        } else {
-            Vec::new()
+        let known = self.proves(
+            (case, &view),
+            &credentials,
+            &read.round,
+            &mut outdated,
+            (read.codes.as_deref(), place),
+        );
+        let mut knowledge = match known.await? {
+            Ok(knowledge) => knowledge,
+            Err(reason) => return refused(reason),
         };
         if knowledge.iter().any(|(_, right)| !right) {
             let this = (&read.round, &*remaining, opened.is_some());
