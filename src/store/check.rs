@@ -113,7 +113,7 @@ pub(crate) fn whole(
                 let file = snapshot.table(table);
                 let survey = guarded(|| {
                     survey((file, table), sealer, stop, |key, row| {
-                        preload.row(key, row)
+                        preload.row(key, row);
                     })
                 });
                 preload.finish();

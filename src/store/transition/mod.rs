@@ -372,10 +372,9 @@ impl Change {
                 target,
                 user,
                 detail,
-            } => {
-                let plan = Plan::new(action, &target, Vec::new());
-                Ok(plan.concerns(user).detail(detail))
-            }
+            } => Ok(Plan::new(action, &target, Vec::new())
+                .concerns(user)
+                .detail(detail)),
             Self::Notified { seq, detail } => Ok(settings::notified(seq, detail)),
             Self::BackedUp { seq, detail } => settings::backed_up((at, seq), detail),
             Self::MasterExchanged(place) => settings::master_exchanged(at, &place),
