@@ -109,15 +109,15 @@ pub(super) const USERS_HELP: &str = concat!(
 
 /// Under `token import`.
 pub(super) const TOKENS_HELP: &str = concat!(
-    "The format of a file is recognised: exports of authenticator apps (otpauth:// lists, Google Authenticator, Aegis,\n\
-     2FAS, FreeOTP+), of other servers (privacyIDEA, Keycloak, FreeRADIUS rlm_totp, pam_oath, pam_google_authenticator)\n\
-     and of vendors (PSKC, Entra and Token2 CSV, Feitian, SafeNet, Duo, Yubico, OATH CSV). PINs of privacyIDEA's YAML and\n\
+    "The format of a file is recognised: exports of authenticator apps (otpauth:// lists, Google Authenticator, Aegis, \
+     2FAS, FreeOTP+), of other servers (privacyIDEA, Keycloak, FreeRADIUS rlm_totp, pam_oath, pam_google_authenticator) \
+     and of vendors (PSKC, Entra and Token2 CSV, Feitian, SafeNet, Duo, Yubico, OATH CSV). PINs of privacyIDEA's YAML and \
      passwords of Keycloak are taken over as hashes, for users who have none; scratch codes are not.\n\
      A CSV file of one's own has a heading. Columns, in any order; `user` and `secret` (base 32) are needed:\n  \
      user,realm,kind (totp, hotp or yubikey),secret,algorithm,digits,period,counter,serial,pin_hash,password_hash\n\
      A hash is one of bcrypt, argon2id, PBKDF2, sha512-crypt or salted SHA ({SSHA}).\n\
      Of a yubikey `secret` is its AES key and behind it the private id, 44 hexadecimal digits, `serial` its public id.\n\
-     The users exist already; what is known of them (alias, groups, display_name or name, phone, email, class) may\n\
+     The users exist already; what is known of them (alias, groups, display_name or name, phone, email, class) may \
      stand in the file and is not looked at.\n",
     files!(),
     "Examples:\n  oncegate token import tokens.csv --dry-run\n  \

@@ -32,7 +32,7 @@ pub(super) enum Session {
         oncegate session set --user alice\n  \
         oncegate session set 0C9187A2 --attribute Session-Timeout=600\n\
         Without --attribute a session is changed to what the policy of its client has in its [reply] for the user \
-        now:\na new group's Filter-Id without a new login. Exit code 0: every NAS has answered with an ACK; 1: at \
+        now, for example to a new group's Filter-Id, without a new login. Exit code 0: every NAS has answered with an ACK; 1: at \
         least one has not.")]
     Set(Set),
     /// End open sessions: their NAS is asked to, by Disconnect-Request (RFC 5176)

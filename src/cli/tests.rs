@@ -177,7 +177,6 @@ fn everything_is_documented() {
     check(&Cli::command(), "oncegate");
 }
 
-/// Secrets are not offered as arguments.
 /// clap wraps paragraphs to the terminal; a line that was broken by hand would leave a stray end.
 #[test]
 fn no_paragraph_of_help_is_broken_by_hand() {
@@ -198,6 +197,7 @@ fn no_paragraph_of_help_is_broken_by_hand() {
     check(&words::definition(), "oncegate");
 }
 
+/// Secrets are not offered as arguments.
 #[test]
 fn secrets_in_arguments_are_hidden() {
     fn check(command: &clap::Command) {

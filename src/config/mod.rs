@@ -188,6 +188,8 @@ pub struct Web {
     pub console_networks: Vec<IpNet>,
     /// Listeners of the console's own; it is served by all of HTTP when empty.
     pub console_listen: Vec<SocketAddr>,
+    /// Whether policy files are changed by drafts.
+    pub edit_policies: bool,
 }
 
 /// `[http.tls]`, `[radius.eap]`
@@ -260,8 +262,6 @@ pub struct Policies {
     pub departures: Option<PathBuf>,
     /// Table of networks and countries.
     pub countries: Option<PathBuf>,
-    /// Whether drafts of the files are made and written (`web.edit_policies`).
-    pub edited: bool,
 }
 
 /// `[audit]`

@@ -235,12 +235,14 @@ impl Resolver<'_> {
             let address = text.parse::<SocketAddr>();
             address.map_err(|_| format!("`{text}` is no address: write 10.20.0.5:8443"))
         });
+        let edit_policies = self.one(keys::WEB_EDIT_POLICIES, parse_flag);
         Some(Web {
             console: console?,
             portal: portal?,
             app: app?,
             console_networks: console_networks?,
             console_listen: console_listen?,
+            edit_policies: edit_policies?,
         })
     }
 
@@ -304,12 +306,10 @@ impl Resolver<'_> {
         let policies = self.one(keys::POLICIES_DIR, |text| Ok(dir.join(text)));
         let departures = self.path(keys::POLICIES_DEPARTURES, dir);
         let countries = self.path(keys::POLICIES_COUNTRIES, dir);
-        let edited = self.one(keys::WEB_EDIT_POLICIES, parse_flag);
         Some(Policies {
             dir: policies?,
             departures,
             countries,
-            edited: edited?,
         })
     }
 

@@ -28,7 +28,7 @@ pub(super) struct Files {
 impl Files {
     /// Lets drafts be written, where the configuration says so.
     pub(super) fn open(site: &Arc<Site>, service: &Arc<Service>, reloader: &Arc<Reloader>) {
-        if site.config.policies.edited {
+        if site.config.web.edit_policies {
             service.admin.set_policy_files(Arc::new(Self {
                 site: Arc::clone(site),
                 service: Arc::downgrade(service),

@@ -271,7 +271,8 @@ mod tests {
         let mut ring = Keyring::new(Key256::new([1; 32]));
         for number in 0..numbers {
             let since = UnixTime::from_millis(u64::from(number) + 7);
-            ring.add(Key256::new([number + 2; 32]), since).unwrap();
+            ring.add(Key256::new([number.wrapping_add(2); 32]), since)
+                .unwrap();
         }
         ring
     }

@@ -60,6 +60,7 @@ impl Console {
             console: true,
             console_networks: networks,
             console_listen: Vec::new(),
+            edit_policies: false,
             portal: false,
             app: false,
         };
