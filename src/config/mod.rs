@@ -176,6 +176,7 @@ pub struct Http {
 }
 
 /// `[web]`: pages for people.
+#[allow(clippy::struct_excessive_bools)] // a switch for each part
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Web {
     /// Whether the console is served.
