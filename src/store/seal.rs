@@ -12,7 +12,7 @@
 //!        `- HKDF "challenge"  AES-256-GCM key of challenges
 //! ```
 //!
-//! The keys of sealed fields can be exchanged for those of a further data key; see [`ring`](crate::store::seal::ring).
+//! The keys of sealed fields can be exchanged for those of a further data key; see [`ring`].
 //!
 //! A sealed field is a blob of [`cipher`]: `algorithm | nonce (12) | ciphertext | tag`. Its
 //! associated data is `store id | table | row key | field | form version`, so that a blob copied to
