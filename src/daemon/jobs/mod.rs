@@ -25,6 +25,7 @@ pub(super) mod clock;
 mod heads;
 mod locks;
 mod outage;
+mod post;
 mod refusals;
 mod reseal;
 mod sessions;

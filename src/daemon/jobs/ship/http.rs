@@ -1,41 +1,28 @@
 //! Records as lines in the body of a POST. A status 2xx says that they were taken.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Bytes;
-use hyper::header::HeaderValue;
-use hyper::{Request, header};
+use hyper::header::{self, HeaderValue};
+use hyper::http::request::Builder;
 use zeroize::Zeroizing;
 
-use crate::config::target::{Reach, Target};
+use crate::config::target::Target;
 use crate::config::{Ship, ShipFormat};
+use crate::daemon::jobs::post::Post;
 use crate::daemon::jobs::ship::{Destination, line};
 use crate::model::audit::AuditRecord;
-use crate::net::connect::{SystemResolver, Way};
-use crate::net::exchange::exchange;
 
 pub(super) struct Http {
-    way: Way,
-    host: String,
-    path: String,
+    post: Post,
     token_file: Option<PathBuf>,
     format: ShipFormat,
 }
 
 impl Http {
     pub(super) fn new(url: &str, target: &Target, ship: &Ship) -> Result<Self, String> {
-        let ca = ship.ca_file.as_deref().filter(|_| target.secure);
-        let way = Way::new(target.clone(), Reach::Private, ca, Arc::new(SystemResolver));
-        let (_, rest) = url.split_once("://").unwrap_or_default();
-        let (host, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        let slash = if path.starts_with('/') { "" } else { "/" };
         Ok(Self {
-            way: way.map_err(|error| error.to_string())?,
-            host: host.to_owned(),
-            path: format!("{slash}{path}"),
+            post: Post::new(url, target, ship.ca_file.as_deref())?,
             token_file: ship.token_file.clone(),
             format: ship.format,
         })
@@ -72,29 +59,15 @@ impl Destination for Http {
                 body.push_str(&line(record, self.format)?);
                 body.push('\n');
             }
-            let mut request = Request::post(&self.path)
-                .header(header::HOST, &self.host)
-                .header(header::CONTENT_TYPE, self.media_type())
-                .header(header::CONNECTION, "close");
-            if let Some(value) = self.authorization()? {
-                request = request.header(header::AUTHORIZATION, value);
-            }
-            let request = request.body(Full::new(Bytes::from(body)));
-            let request = request.map_err(|error| error.to_string())?;
-            let stream = self.way.connect().await?;
-            let answer = exchange(stream, request).await;
-            let (answer, driver) = answer.map_err(|error| format!("no answer: {error}"))?;
-            let status = answer.status();
-            // What else is said is of no interest, but is read: the connection ends in order.
-            let _ = Limited::new(answer.into_body(), ANSWER_MAX).collect().await;
-            drop(driver);
-            if status.is_success() {
-                Ok(())
-            } else {
-                Err(format!("{} answered {status}", self.host))
-            }
+            let authorization = self.authorization()?;
+            let with = |request: Builder| {
+                let request = request.header(header::CONTENT_TYPE, self.media_type());
+                match authorization {
+                    Some(value) => request.header(header::AUTHORIZATION, value),
+                    None => request,
+                }
+            };
+            self.post.send(body, with).await
         })
     }
 }
-
-const ANSWER_MAX: usize = 64 << 10;

@@ -19,19 +19,16 @@ use std::time::Duration;
 
 use data_encoding::BASE64;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Bytes;
-use hyper::{Request, header};
+use hyper::header;
+use hyper::http::request::Builder;
 use sha2::Sha256;
 use tokio::time::timeout;
 
-use crate::config::target::Reach;
 use crate::config::webhooks::Webhook;
 use crate::daemon::Site;
+use crate::daemon::jobs::post::Post;
 use crate::daemon::jobs::{Driver, Job};
 use crate::delivery::read_secret;
-use crate::net::connect::{SystemResolver, Way};
-use crate::net::exchange::exchange;
 use crate::secret::SecretBytes;
 use crate::server::http::App;
 use crate::service::Service;
@@ -45,7 +42,7 @@ use event::{Told, told};
 struct Lane {
     service: Arc<Service>,
     hook: Webhook,
-    way: Result<Way, String>,
+    post: Result<Post, String>,
     cursor: PathBuf,
     counters: Arc<Counters>,
     waiting: tokio::sync::Mutex<Waiting>,
@@ -86,7 +83,7 @@ pub(super) fn start(driver: &Driver<'_>, site: &Site, service: &Arc<Service>, ap
         all.push(Arc::clone(&counters));
         let lane = Arc::new(Lane {
             service: Arc::clone(service),
-            way: way(hook),
+            post: post(hook),
             cursor: site.dir.join("webhooks").join(&hook.name),
             hook: hook.clone(),
             counters,
@@ -224,38 +221,22 @@ impl Lane {
     }
 
     async fn post(&self, event: &Told) -> Result<(), String> {
-        let way = self.way.as_ref().map_err(Clone::clone)?;
+        let post = self.post.as_ref().map_err(Clone::clone)?;
         // Read for each attempt: a key that was renewed is used at once.
         let key = key(&self.hook)?;
         let stamp = self.service.core.now().as_secs();
-        let (_, rest) = self.hook.url.split_once("://").unwrap_or_default();
-        let (host, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        let slash = if path.starts_with('/') { "" } else { "/" };
-        let request = Request::post(format!("{slash}{path}"))
-            .header(header::HOST, host)
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(
-                header::USER_AGENT,
-                concat!("oncegate/", env!("CARGO_PKG_VERSION")),
-            )
-            .header(header::CONNECTION, "close")
-            .header("webhook-id", &event.id)
-            .header("webhook-timestamp", stamp)
-            .header("webhook-signature", signature(&key, stamp, event))
-            .body(Full::new(Bytes::from(event.body.clone())));
-        let request = request.map_err(|error| error.to_string())?;
-        let stream = way.connect().await?;
-        let answer = exchange(stream, request).await;
-        let (answer, driver) = answer.map_err(|error| format!("no answer: {error}"))?;
-        let status = answer.status();
-        // What else is said is of no interest, but is read: the connection ends in order.
-        let _ = Limited::new(answer.into_body(), ANSWER_MAX).collect().await;
-        drop(driver);
-        if status.is_success() {
-            Ok(())
-        } else {
-            Err(format!("{host} answered {status}"))
-        }
+        let with = |request: Builder| {
+            request
+                .header(header::CONTENT_TYPE, "application/json")
+                .header(
+                    header::USER_AGENT,
+                    concat!("oncegate/", env!("CARGO_PKG_VERSION")),
+                )
+                .header("webhook-id", &event.id)
+                .header("webhook-timestamp", stamp)
+                .header("webhook-signature", signature(&key, stamp, event))
+        };
+        post.send(event.body.clone(), with).await
     }
 }
 
@@ -284,25 +265,18 @@ pub async fn answers(hook: &Webhook) -> Result<(), (String, String)> {
     let path = hook.secret_file.display();
     let make = format!("(umask 077; printf 'whsec_%s\\n' \"$(openssl rand -base64 32)\" > {path})");
     key(hook).map_err(|why| (why, make))?;
-    let way = way(hook).map_err(|why| (why, "correct `ca_file`".to_owned()))?;
-    let connected = timeout(hook.timeout, way.connect()).await;
+    let post = post(hook).map_err(|why| (why, "correct `ca_file`".to_owned()))?;
+    let connected = timeout(hook.timeout, post.reach()).await;
     let late = format!("no connection within {} ms", hook.timeout.as_millis());
     let connected = connected.unwrap_or(Err(late));
-    connected.map(drop).map_err(|why| {
+    connected.map_err(|why| {
         let fix = "start the program, or correct `url`; events wait until they are `give_up` old";
         (why, fix.to_owned())
     })
 }
 
-fn way(hook: &Webhook) -> Result<Way, String> {
-    let ca = hook.ca_file.as_deref().filter(|_| hook.target.secure);
-    let way = Way::new(
-        hook.target.clone(),
-        Reach::Private,
-        ca,
-        Arc::new(SystemResolver),
-    );
-    way.map_err(|error| error.to_string())
+fn post(hook: &Webhook) -> Result<Post, String> {
+    Post::new(&hook.url, &hook.target, hook.ca_file.as_deref())
 }
 
 fn signature(key: &SecretBytes, stamp: u64, event: &Told) -> String {
@@ -363,6 +337,5 @@ const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_mins(10);
 /// Records without an event behind which the cursor is written all the same.
 const KEEP: u64 = 50_000;
-const ANSWER_MAX: usize = 64 << 10;
 const KEY_LEAST: usize = 24;
 const KEY_MOST: usize = 64;
