@@ -252,8 +252,9 @@ async fn the_audit_is_kept_up_to_a_size() {
     let store = indexed(dir.path()).await;
     let size = |begin: &str| -> u64 {
         let all = files(dir.path(), begin);
+        // A file that is listed may be removed before its size is asked for.
         all.iter()
-            .map(|path| std::fs::metadata(path).unwrap().len())
+            .filter_map(|path| Some(std::fs::metadata(path).ok()?.len()))
             .sum()
     };
     let before = size("log-");
@@ -299,7 +300,7 @@ async fn the_audit_is_kept_up_to_a_size() {
     assert_eq!(store.health().first, last + 1);
     assert!(!found(&store, &of("dave")).await.is_empty());
     drop(store);
-    assert!(open(Arc::new(Directory::new(dir.path()))).is_ok());
+    open(Arc::new(Directory::new(dir.path()))).unwrap();
 }
 
 /// How long a search takes, for `src/manual/storage.md`: `cargo test -- --ignored --nocapture measure_searches`.
