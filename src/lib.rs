@@ -20,7 +20,7 @@
 //! # Layers
 //!
 //! A module imports only from the layers (or, in its own layer, the modules) named in its row.
-//! `tests/it/layering.rs` reads this table and checks it, and that `pure` modules touch no IO,
+//! `tests/it/house/layering.rs` reads this table and checks it, and that `pure` modules touch no IO,
 //! clock or random source.
 //!
 //! ```text

@@ -7,7 +7,7 @@
 //!
 //! Invariant: what is demanded, which tokens count and who is blocked is asked of the functions that
 //! decide ([`crate::login::assess`]), so that an explanation cannot differ from the decision. Only
-//! the order of the refusals is repeated here; `tests/it/explain.rs` compares the two.
+//! the order of the refusals is repeated here; `tests/it/login/explain.rs` compares the two.
 //!
 //! Limits: the audit keeps neither attributes nor context of a request, and policies, groups, tokens
 //! and travellers are those of today. What cannot be known is said to be unknown.

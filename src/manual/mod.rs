@@ -1,7 +1,7 @@
 //! The manual: pages for people, printed by `oncegate manual` and shown here as chapters.
 //!
 //! Each page is one Markdown file beside this one. What a page says of commands, configuration keys, metrics
-//! and tests is checked against the program (`tests/it/manual.rs`), and code refers to pages: `contract s8.1`,
+//! and tests is checked against the program (`tests/it/house/manual.rs`), and code refers to pages: `contract s8.1`,
 //! `threats T11`, `capabilities A13`.
 
 /// A page of the manual.

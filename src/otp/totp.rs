@@ -19,7 +19,7 @@
 //! saturating; no local time, no leap seconds, no 2038. Steps before the epoch do not exist.
 //!
 //! Threats: a window one step too wide is a code that lives 30 s too long (Keycloak
-//! CVE-2024-7318): the edges are proven to the millisecond in `tests/it/otp_vectors.rs`. A clock
+//! CVE-2024-7318): the edges are proven to the millisecond in `tests/it/login/otp_vectors.rs`. A clock
 //! set back makes old codes match again; it does not make them acceptable, see
 //! [`Matches::first_after`].
 

@@ -1,6 +1,6 @@
 //! The store: atomic verbs in domain words. The only place that knows redb and sealing.
 //!
-//! # Contract (checked by `tests/it/store_contract.rs`)
+//! # Contract (checked by `tests/it/store/contract.rs`)
 //!
 //! - [`Store::view`] is a hint: it narrows the search window and decides nothing.
 //! - [`Store::attempt`] decides against the newest state, one attempt after the other per user, and

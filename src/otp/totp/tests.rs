@@ -1,4 +1,4 @@
-//! Windows, drift, resynchronisation. Edges in milliseconds: `tests/it/otp_vectors.rs`.
+//! Windows, drift, resynchronisation. Edges in milliseconds: `tests/it/login/otp_vectors.rs`.
 
 use proptest::prelude::*;
 

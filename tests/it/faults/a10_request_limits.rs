@@ -19,7 +19,7 @@ use oncegate::time::UnixTime;
 use serde_json::json;
 use sha2::Sha256;
 
-use crate::devices::{CODE, SERIAL, invited};
+use crate::device::devices::{CODE, SERIAL, invited};
 use crate::support::app::{TestApp, ask};
 use crate::support::daemon::{Daemon, Site};
 use crate::support::device::Phone;

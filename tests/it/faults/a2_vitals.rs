@@ -20,7 +20,7 @@ use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
 use crate::faults::b2_full_disk;
-use crate::radius_dialogue::{SETTINGS, keys};
+use crate::radius::dialogue::{SETTINGS, keys};
 use crate::support::app::TestApp;
 use crate::support::codes::{RFC_SECRET, hotp};
 use crate::support::daemon::Site;

@@ -7,7 +7,7 @@ use oncegate::model::user_key::UserKey;
 use oncegate::store::Change;
 use serde_json::{Value, json};
 
-use crate::self_service::{House, PASSWORD};
+use crate::web::self_service::{House, PASSWORD};
 
 const DAY: Duration = Duration::from_hours(24);
 

@@ -15,7 +15,7 @@ use oncegate::server::radius::{Pipeline, bind_all, run};
 use oncegate::time::{Clock, FixedClock, UnixTime};
 use tokio_util::sync::CancellationToken;
 
-use crate::radius_dialogue::SETTINGS;
+use crate::radius::dialogue::SETTINGS;
 use crate::support::base::Base;
 use crate::support::codes::{RFC_SECRET, hotp};
 use crate::support::daemon::{Daemon, NO_DELAY, Site};

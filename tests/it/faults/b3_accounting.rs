@@ -13,7 +13,7 @@ use oncegate::radius::request::RequestBuilder;
 use oncegate::radius::verify;
 use serde_json::Value;
 
-use crate::radius_dialogue::keys;
+use crate::radius::dialogue::keys;
 use crate::support::codes::{RFC_SECRET, hotp};
 use crate::support::daemon::{Daemon, Site, command};
 use crate::support::require;

@@ -470,7 +470,7 @@ async fn who_is_removed_is_told_where_they_were_reached() {
 /// The policy lets users who have no token enrol one by their password.
 #[tokio::test]
 async fn a_password_that_an_operator_set_enrols_no_token() {
-    let house = crate::self_service::House::new("remote = true").await;
+    let house = crate::web::self_service::House::new("remote = true").await;
     let operator = house.app.key("desk-1", Scope::Operator, None).await;
     let set = async |password: &str| {
         let body = Some(json!({ "password": password }));

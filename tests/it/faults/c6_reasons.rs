@@ -494,7 +494,7 @@ impl Stage {
                     request
                         .user_password(
                             b"755224",
-                            &crate::radius_dialogue::keys(crate::radius_dialogue::SECRET),
+                            &crate::radius::dialogue::keys(crate::radius::dialogue::SECRET),
                         )
                         .unwrap();
                 });

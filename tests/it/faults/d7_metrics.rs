@@ -78,7 +78,8 @@ fn parsed(page: &str, accept: &str) -> Option<Vec<Sample>> {
         skip("target/venv is missing (tests/run makes it)");
         return None;
     }
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/metrics_oracle.py");
+    let script =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/faults/metrics_oracle.py");
     let format = if accept == OPEN { "open" } else { "plain" };
     let lines = given(Command::new(python).arg(script).arg(format), page);
     let sample = |line: &str| {

@@ -11,7 +11,7 @@ use oncegate::radius::request::RequestBuilder;
 use oncegate::radius::{password, verify};
 use serde_json::Value;
 
-use crate::radius_dialogue::{SECRET, keys};
+use crate::radius::dialogue::{SECRET, keys};
 use crate::support::lab::Heard;
 
 /// An Access-Request by PAP.

@@ -35,7 +35,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::radius_dialogue::{SECRET, keys};
+use crate::radius::dialogue::{SECRET, keys};
 use crate::support::app;
 use crate::support::base::{Base, LIMITS};
 use crate::support::explained::run_at;

@@ -11,7 +11,7 @@ use oncegate::radius::packet::Code;
 use oncegate::radius::request::RequestBuilder;
 use serde_json::Value;
 
-use crate::radius_dialogue::keys;
+use crate::radius::dialogue::keys;
 use crate::support::codes::{RFC_SECRET, hotp};
 use crate::support::daemon::{Daemon, Site};
 use crate::support::net::Radius;

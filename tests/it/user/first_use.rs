@@ -6,8 +6,8 @@ use oncegate::model::client::Scope;
 use oncegate::secret::SecretString;
 use serde_json::{Value, json};
 
-use crate::enrolment::{code_of, last, policy, state, totp};
 use crate::support::app::{Answer, TestApp};
+use crate::user::enrolment::{code_of, last, policy, state, totp};
 
 /// Asks with what a person types into one box.
 async fn passcode(app: &TestApp, key: &SecretString, user: &str, typed: &str) -> Answer {

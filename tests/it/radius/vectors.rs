@@ -10,7 +10,7 @@ use oncegate::radius::verify::Rule;
 use oncegate::radius::{authenticator, password, verify};
 use oncegate::secret::{SecretBytes, SharedSecret};
 
-use crate::hex_case::Case;
+use crate::house::hex_case::Case;
 
 const KEYS: &[&str] = &["source", "section", "secret", "user", "password", "expect"];
 

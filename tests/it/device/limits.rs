@@ -17,7 +17,7 @@ use oncegate::store::medium::Memory;
 use oncegate::time::{FixedClock, UnixTime};
 use serde_json::json;
 
-use crate::devices::{CODE, POLICY, SERIAL, enrolled, invite, invited};
+use crate::device::devices::{CODE, POLICY, SERIAL, enrolled, invite, invited};
 use crate::support::app::{TestApp, ask};
 use crate::support::device::{Phone, Sent};
 

@@ -1,6 +1,6 @@
 //! The RADIUS front end beyond dialogues: waiting rejects, reply attributes, addresses, metrics.
 
-use crate::radius_dialogue::{Direct, PATIENCE, POLICY, SECRET, SETTINGS, keys, pipeline};
+use crate::radius::dialogue::{Direct, PATIENCE, POLICY, SECRET, SETTINGS, keys, pipeline};
 use crate::support::service::{TestService, code_at};
 use oncegate::admin::AdminError;
 use oncegate::model::client::Require;

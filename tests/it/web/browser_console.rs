@@ -3,9 +3,9 @@
 
 use serde_json::json;
 
-use crate::browser_app::{browser, node};
 use crate::support::daemon::{NO_DELAY, Site};
 use crate::support::require;
+use crate::web::browser_app::{browser, node};
 
 #[test]
 fn a_whole_day_from_the_first_link_to_the_audit_export() {

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::faults::b3_accounting::{
     Attributes, Nas, SECRET, START, STOP, accounting, login, sessions, site,
 };
-use crate::radius_dialogue::keys;
+use crate::radius::dialogue::keys;
 use crate::support::daemon::Site;
 use crate::support::net::Http;
 

@@ -20,7 +20,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::radius_dialogue::keys;
+use crate::radius::dialogue::keys;
 use crate::support::codes::{RFC_SECRET, hotp};
 use crate::support::daemon::{Daemon, Site};
 use crate::support::net::Radius;

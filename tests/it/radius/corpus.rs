@@ -9,7 +9,7 @@ use oncegate::radius::{Discard, accounting, password, verify};
 use oncegate::secret::{SecretBytes, SharedSecret};
 use oncegate::time::UnixTime;
 
-use crate::hex_case::Case;
+use crate::house::hex_case::Case;
 
 const KEYS: &[&str] = &["about", "cve", "secret", "rule", "expect"];
 

@@ -9,7 +9,7 @@ use oncegate::store::medium::{Medium, Memory};
 use oncegate::store::{Change, KeyPurpose, Store, StoreError};
 use redb::{ReadableDatabase, TableDefinition};
 
-use crate::store_contract::{client, verifiers};
+use crate::store::contract::{client, verifiers};
 use crate::support::disk::Disk;
 use crate::support::store::{NOW, attempt, by, enrol, key, open_sealed, token};
 

@@ -325,7 +325,7 @@ fn files_of_python_pskc_are_read() {
         crate::support::skip("python-pskc is not in target/venv (tests/run makes it)");
         return;
     }
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/pskc_oracle.py");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/user/pskc_oracle.py");
     for (way, key) in [
         ("plain", ""),
         ("pbkdf2", "a long passphrase\n"),

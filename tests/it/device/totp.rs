@@ -8,7 +8,7 @@ use oncegate::store::By;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-use crate::devices::{CODE, SERIAL, enrolled, invite};
+use crate::device::devices::{CODE, SERIAL, enrolled, invite};
 use crate::support::app::TestApp;
 use crate::support::device::{Phone, pending};
 
@@ -186,7 +186,7 @@ async fn the_policy_and_the_approvers_say_whether_devices_get_keys() {
         refused(&app, &phone, None, CONFLICT).await;
     }
     // A device whose own token waits for a confirmation has proven nothing yet.
-    let app = TestApp::with(crate::devices::POLICY, false);
+    let app = TestApp::with(crate::device::devices::POLICY, false);
     let alice = app.user("alice").await;
     pending(&app.service, &alice, SERIAL, true).await;
     crate::support::device::hand_out(&app.service, SERIAL, CODE).await;

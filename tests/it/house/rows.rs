@@ -19,8 +19,10 @@ fn every_capability_has_tests_that_name_it() {
         seen.push((*row).to_owned());
         let mut named_in_any = false;
         for test in named.split('`').filter(|word| word.contains("::")) {
-            let (module, function) = test.split_once("::").expect("module::function");
-            let file = tests.join("it").join(format!("{module}.rs"));
+            let (module, function) = test.rsplit_once("::").expect("module::function");
+            let file = tests
+                .join("it")
+                .join(format!("{}.rs", module.replace("::", "/")));
             let text = std::fs::read_to_string(&file).unwrap_or_default();
             let place = text.find(&format!("fn {function}("));
             let place = place.unwrap_or_else(|| panic!("row {row}: there is no {test}"));

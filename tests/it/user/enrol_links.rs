@@ -12,7 +12,7 @@ use oncegate::radius::packet::Code;
 use oncegate::time::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 
-use crate::delivery_smtp::Server;
+use crate::message::smtp::Server;
 use crate::support::app::TestApp;
 use crate::support::daemon::Site;
 use crate::support::device::Phone;
@@ -414,8 +414,8 @@ async fn the_page_is_closed_to_others() {
         assert_eq!(header("cache-control"), "no-store");
         assert_eq!(header("x-content-type-options"), "nosniff");
     }
-    let page = include_str!("../../src/server/http/enrol/page.html");
-    let script = include_str!("../../src/server/http/enrol/page.js");
+    let page = include_str!("../../../src/server/http/enrol/page.html");
+    let script = include_str!("../../../src/server/http/enrol/page.js");
     for inline in ["onclick", "style=", "<script>", "http://", "https://"] {
         assert!(!page.contains(inline), "{inline}");
     }

@@ -99,7 +99,8 @@ fn python() -> Option<PathBuf> {
 
 /// Asks all questions of one process.
 fn ask(python: &PathBuf, questions: &[Value]) -> Vec<Value> {
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/signature_oracle.py");
+    let script =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/device/signature_oracle.py");
     let mut child = Command::new(python)
         .arg(script)
         .stdin(Stdio::piped())

@@ -95,7 +95,7 @@ struct Step {
 
 /// The console blocks of the chapter, each a list of commands with what they print.
 fn tour() -> Vec<Vec<Step>> {
-    let readme = include_str!("../../README.md");
+    let readme = include_str!("../../../README.md");
     let chapter = readme
         .split("## Five minutes")
         .nth(1)

@@ -10,7 +10,7 @@ use oncegate::secret::SecretString;
 use oncegate::store::Change;
 use serde_json::json;
 
-use crate::channels::{NUMBER, hotp, lab};
+use crate::message::channels::{NUMBER, hotp, lab};
 use crate::support::expected::PASSWORD;
 use crate::support::lab::{Lab, key};
 use crate::support::postbox::{Postbox, issued_token};

@@ -11,7 +11,7 @@ use oncegate::radius::request::RequestBuilder;
 use oncegate::radius::verify::{self, Rule};
 use oncegate::radius::{accounting, stream};
 
-use crate::radius_dialogue::keys;
+use crate::radius::dialogue::keys;
 
 fn request(code: Code) -> Vec<u8> {
     let (mut request, keys) = (Vec::new(), keys("a shared secret"));

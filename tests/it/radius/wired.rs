@@ -2,7 +2,7 @@
 //! accounting and a Disconnect-Request.
 
 use crate::faults::b3_accounting::{SECRET, sessions};
-use crate::radius_eap::certificate;
+use crate::radius::eap::certificate;
 use crate::support::apart::{COMMON, run_apart};
 use crate::support::codes::{RFC_SECRET, hotp};
 use crate::support::daemon::Site;

@@ -9,9 +9,9 @@ use oncegate::radius::packet::{Code, Packet};
 use serde_json::Value;
 
 use crate::faults::b3_accounting::{Nas, SECRET, START, accounting, site};
-use crate::radius_dialogue::keys;
-use crate::radius_disconnect::{Answers, Gate, NAME, port, reply};
-use crate::radius_tls::{Authority, Stream, add, packet, tls};
+use crate::radius::dialogue::keys;
+use crate::radius::disconnect::{Answers, Gate, NAME, port, reply};
+use crate::radius::tls::{Authority, Stream, add, packet, tls};
 use crate::support::daemon::Site;
 
 /// What a command answers: exit code, the first session, all that was printed.

@@ -9,8 +9,8 @@ use oncegate::radius::encode::MessageAuthenticator;
 use oncegate::radius::packet::{Code, Packet};
 use oncegate::radius::request::RequestBuilder;
 
-use crate::radius_dialogue::keys;
-use crate::radius_eap::certificate;
+use crate::radius::dialogue::keys;
+use crate::radius::eap::certificate;
 use crate::support::codes::{RFC_SECRET, hotp};
 use crate::support::daemon::Site;
 use crate::support::net::Radius;

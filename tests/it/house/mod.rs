@@ -1,0 +1,7 @@
+//! The shape of the source, the manual and the README.
+
+pub(crate) mod hex_case;
+mod layering;
+mod manual;
+mod readme;
+mod rows;

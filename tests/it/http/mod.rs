@@ -1,0 +1,12 @@
+//! The HTTP API, the shapes of other products, SCIM, webhooks.
+
+mod admin;
+mod api;
+mod compat;
+mod compat_account;
+mod compat_yubico;
+mod roles;
+mod scim;
+mod sockets;
+mod webhooks;
+mod yubikey;

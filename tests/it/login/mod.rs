@@ -1,0 +1,12 @@
+//! Decisions: factors, lockout, what explains them; codes of the standards.
+
+mod allocations;
+mod decisions;
+mod explain;
+mod factors;
+mod factors_forms;
+mod factors_rounds;
+mod factors_waivers;
+mod lockout;
+mod otp_oracle;
+mod otp_vectors;

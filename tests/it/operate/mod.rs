@@ -1,0 +1,8 @@
+//! Backups, keys, the package, the audit at other places.
+
+mod audit_ship;
+mod backup;
+mod backup_rollback;
+mod hsm;
+mod keys;
+mod packaging;

@@ -1,0 +1,15 @@
+//! Users, tokens, imports, directories, enrolment.
+
+mod aliases;
+mod binds;
+mod enrol_links;
+pub(crate) mod enrolment;
+mod enrolment_kinds;
+mod first_use;
+mod import;
+mod people;
+mod samba;
+mod sources;
+mod stock;
+mod tables;
+mod token_files;

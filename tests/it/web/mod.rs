@@ -1,0 +1,9 @@
+//! The console, self-service and the authenticator of telephones.
+
+pub(crate) mod browser_app;
+mod browser_console;
+mod console;
+mod console_import;
+mod console_people;
+mod policy_drafts;
+pub(crate) mod self_service;
