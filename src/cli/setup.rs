@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use nix::sys::signal::{Signal, raise};
 use serde::Serialize;
 use tokio::sync::oneshot;
@@ -27,6 +28,7 @@ use crate::cli::transport::Transport;
 use crate::daemon;
 use crate::daemon::{Overrides, Site};
 use crate::model::client::is_client_name;
+use crate::model::profile;
 use crate::model::user_key::UserKey;
 use crate::net::reachable;
 use crate::otp::{Algorithm, Digits, hotp};
@@ -36,10 +38,13 @@ use crate::qr;
 use crate::secret::{OtpKey, SecretString};
 use crate::server::Info;
 
+mod certificate;
+
 /// Make a new installation by questions and answers, and log in once to prove it
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  oncegate setup --dir /var/lib/oncegate\n  \
-    oncegate setup --radius 0.0.0.0:1812 --client vpn --address 192.0.2.1 --user alice\n\
+    oncegate setup --radius 0.0.0.0:1812 --client vpn --address 192.0.2.1 --user alice\n  \
+    oncegate setup --http 0.0.0.0:8443 --self-signed otp.example.com\n\
     At a terminal it asks for what is not given. Without one, what is not given has its default.")]
 pub(super) struct Setup {
     /// Where RADIUS is served
@@ -54,6 +59,9 @@ pub(super) struct Setup {
     /// PEM file with its private key
     #[arg(long, value_name = "FILE", requires = "certificate")]
     key: Option<PathBuf>,
+    /// Make a self-signed certificate for this host name or address instead: for the first day
+    #[arg(long, value_name = "NAME", conflicts_with = "certificate")]
+    self_signed: Option<String>,
     /// Mail server for codes and notices
     #[arg(long, value_name = "HOST", requires = "mail_from")]
     mail_host: Option<String>,
@@ -66,6 +74,9 @@ pub(super) struct Setup {
     /// Its address or network
     #[arg(long, value_name = "CIDR", requires = "client")]
     address: Option<String>,
+    /// Kind of appliance [default: generic]
+    #[arg(long, requires = "client", value_parser = PossibleValuesParser::new(profile::names()))]
+    profile: Option<String>,
     /// Its policy
     #[arg(long, value_name = "POLICY")]
     policy: Option<String>,
@@ -80,6 +91,8 @@ struct Made {
     dir: PathBuf,
     radius: String,
     http: String,
+    /// The self-signed one, where one was made.
+    certificate: Option<PathBuf>,
     client: Option<ClientCreated>,
     token: Option<TokenCreated>,
     checks: Vec<Step>,
@@ -99,6 +112,11 @@ impl Setup {
         self.ask()?;
         self.check()?;
         init::make(context).await?;
+        if let Some(name) = &self.self_signed {
+            certificate::make(&context.dir, name)?;
+            let (certificate, key) = certificate::files(&context.dir);
+            (self.certificate, self.key) = (Some(certificate), Some(key));
+        }
         let file = context.dir.join("oncegate.toml");
         self.configure(&file)?;
         let site = context.site().map_err(|error| {
@@ -111,41 +129,57 @@ impl Setup {
 
     /// Asks for what is not given.
     fn ask(&mut self) -> Result<(), CliError> {
-        let Self {
-            radius,
-            http,
-            certificate,
-            client,
-            ..
-        } = self;
-        answer(radius, "Where shall RADIUS be served?", RADIUS)?;
-        if certificate.is_none() {
-            answer(
-                http,
+        answer(&mut self.radius, "Where shall RADIUS be served?", RADIUS)?;
+        if self.certificate.is_none() && self.self_signed.is_none() && self.http.is_none() {
+            self.ask_certificate()?;
+        }
+        let (question, default) = if self.certificate.is_none() && self.self_signed.is_none() {
+            (
                 "Where shall HTTP be served (loopback without a certificate)?",
                 HTTP,
-            )?;
+            )
         } else {
-            answer(http, "Where shall HTTPS be served?", HTTPS)?;
-        }
-        answer(
-            client,
-            "Name of the first VPN gateway or NAS, empty for none?",
-            "",
-        )?;
-        if client.as_deref().is_some_and(|name| !name.is_empty()) {
+            ("Where shall HTTPS be served?", HTTPS)
+        };
+        answer(&mut self.http, question, default)?;
+        let question = "Name of the first VPN gateway or NAS, empty for none?";
+        if asked(&mut self.client, question)? {
             answer(&mut self.address, "Its address, as 192.0.2.1?", "")?;
+            let kinds: Vec<&str> = profile::names().collect();
+            let question = format!("What is it ({})?", kinds.join(", "));
+            answer(&mut self.profile, &question, "generic")?;
             answer(
                 &mut self.policy,
                 "What must its users present (default, otp, pin-otp, password-otp)?",
                 "default",
             )?;
         }
-        answer(
-            &mut self.user,
-            "Name of the first user, empty for none?",
-            "",
-        )
+        asked(&mut self.user, "Name of the first user, empty for none?")?;
+        let question = "Mail server for codes and notices, empty for none?";
+        if asked(&mut self.mail_host, question)? {
+            answer(
+                &mut self.mail_from,
+                "Address of its sender, as otp@example.com?",
+                "",
+            )?;
+        }
+        Ok(())
+    }
+
+    fn ask_certificate(&mut self) -> Result<(), CliError> {
+        let mut file = None;
+        let question = "Certificate for HTTPS: a PEM file, `self` to make one, empty for none?";
+        if !asked(&mut file, question)? {
+            return Ok(());
+        }
+        if file.as_deref() == Some("self") {
+            let question = "Host name or address at which people reach this server?";
+            return asked(&mut self.self_signed, question).map(drop);
+        }
+        let mut key = None;
+        answer(&mut key, "PEM file with its private key?", "http.key")?;
+        (self.certificate, self.key) = (file.map(PathBuf::from), key.map(PathBuf::from));
+        Ok(())
     }
 
     /// Refuses answers that cannot be used, before anything is made.
@@ -167,6 +201,21 @@ impl Setup {
                     "give an address and a port, as 0.0.0.0:1812",
                 );
             }
+        }
+        self.check_https()?;
+        if let Some(profile) = given(&self.profile)
+            && !profile::names().any(|name| name == profile)
+        {
+            return wrong(
+                "profile",
+                &profile,
+                "`oncegate manual appliances` lists them",
+            );
+        }
+        if let Some(from) = &self.mail_from
+            && !from.contains('@')
+        {
+            return wrong("mail-from", from, "give an address, as otp@example.com");
         }
         if let Some(name) = given(&self.client) {
             if !is_client_name(&name) {
@@ -198,6 +247,35 @@ impl Setup {
         Ok(())
     }
 
+    /// The certificate, and that there is one where it is needed.
+    fn check_https(&self) -> Result<(), CliError> {
+        let refused = |what: String, remedy: &str| {
+            Err(CliError::usage(what).remedy(format!("{remedy}; nothing was made")))
+        };
+        if let Some(name) = &self.self_signed
+            && !certificate::is_name(name)
+        {
+            let what = format!("--self-signed: `{name}` is no host name or address");
+            return refused(what, "give the name in the address, as otp.example.com");
+        }
+        for file in self.certificate.iter().chain(&self.key) {
+            if let Err(error) = std::fs::File::open(file) {
+                let what = format!("{} cannot be read: {error}", file.display());
+                return refused(what, "name PEM files that this user may read");
+            }
+        }
+        let http = self.http.as_deref().unwrap_or_default();
+        let beyond = http
+            .parse::<SocketAddr>()
+            .is_ok_and(|at| !at.ip().is_loopback());
+        if beyond && self.certificate.is_none() && self.self_signed.is_none() {
+            let what = format!("--http: {http} needs a certificate");
+            let remedy = "add --certificate FILE --key FILE or --self-signed NAME, or serve HTTP on 127.0.0.1 behind a proxy";
+            return refused(what, remedy);
+        }
+        Ok(())
+    }
+
     /// Writes the answers into the new configuration.
     fn configure(&self, file: &Path) -> Result<(), CliError> {
         let failed = |error: io::Error| {
@@ -222,12 +300,13 @@ impl Setup {
             );
             set("# key = \"http.key\"", "key", &absolute(key));
         }
-        if let (Some(host), Some(from)) = (&self.mail_host, &self.mail_from) {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        if let (Some(host), Some(from)) = (given(&self.mail_host), given(&self.mail_from)) {
             push!(
                 text,
                 "\n[delivery.mail]\nkind = \"smtp\"\nmedia = [\"email\"]\nhost = {}\nfrom = {}\n",
-                quoted(host),
-                quoted(from)
+                quoted(&host),
+                quoted(&from)
             );
         }
         std::fs::write(file, text).map_err(failed)
@@ -279,7 +358,8 @@ impl Setup {
         let client = match (given(&self.client), given(&self.address)) {
             (Some(name), Some(address)) => {
                 let policy = given(&self.policy).filter(|policy| policy != "default");
-                Some(radius_client(api, &name, &address, policy).await?)
+                let about = (policy, given(&self.profile));
+                Some(radius_client(api, &name, &address, about).await?)
             }
             _ => None,
         };
@@ -294,6 +374,10 @@ impl Setup {
             dir: context.dir.clone(),
             radius: shown(&self.radius, RADIUS),
             http: shown(&self.http, HTTP),
+            certificate: self
+                .self_signed
+                .is_some()
+                .then(|| certificate::files(&context.dir).0),
             client,
             token,
             ok: checks.iter().all(|step| step.ok),
@@ -312,7 +396,7 @@ async fn log_in(api: &Transport, info: &Info, https: bool) -> Result<Vec<Step>, 
         .and_then(|key| otpauth::decode_base32(key).ok());
     let key = key.and_then(OtpKey::new).ok_or_else(broken)?;
     let code = |counter| hotp::generate(&key, Algorithm::Sha1, Digits::SIX, counter).expose();
-    let gateway = radius_client(api, GATEWAY, "127.0.0.1/32", None).await?;
+    let gateway = radius_client(api, GATEWAY, "127.0.0.1/32", (None, None)).await?;
     let app = ClientCreate::Api {
         name: APP.to_owned(),
         scopes: vec!["verify".to_owned()],
@@ -339,7 +423,7 @@ async fn radius_client(
     api: &Transport,
     name: &str,
     address: &str,
-    policy: Option<String>,
+    (policy, profile): (Option<String>, Option<String>),
 ) -> Result<ClientCreated, CliError> {
     let client = ClientCreate::Radius {
         name: name.to_owned(),
@@ -347,7 +431,7 @@ async fn radius_client(
         secret: None,
         policy,
         realm: None,
-        profile: None,
+        profile,
         require_message_authenticator: None,
         challenge: None,
         methods: Vec::new(),
@@ -374,6 +458,13 @@ async fn user_with(api: &Transport, user: &str, kind: &str) -> Result<TokenCreat
         ..TokenCreate::default()
     };
     api.send::<AddToken>((), &body).await
+}
+
+/// Fills in what may be left out; whether it is not.
+fn asked(given: &mut Option<String>, question: &str) -> Result<bool, CliError> {
+    answer(given, question, "")?;
+    *given = given.take().filter(|text| !text.is_empty());
+    Ok(given.is_some())
 }
 
 /// Fills in what is not given: at a terminal by asking.
@@ -430,6 +521,13 @@ fn text(context: &Context, made: &Made) -> String {
         );
         text.push_str(&qr::render(uri, context.out.qr_style()).unwrap_or_default());
     }
+    if let Some(file) = &made.certificate {
+        push!(
+            text,
+            "\nCertificate {}, of no authority: those who connect must be given it (curl --cacert, oncegate --ca-file).\n",
+            file.display()
+        );
+    }
     text.push_str("\nTest logins:\n");
     for step in &made.checks {
         let word = if step.ok { "ok    " } else { "FAILED" };
@@ -450,6 +548,17 @@ fn text(context: &Context, made: &Made) -> String {
             context.command("serve"),
             context.command("doctor")
         );
+        if made.client.is_none() {
+            let add = context.command("client add radius NAME --address ADDRESS");
+            push!(text, "No gateway yet: {add}\n");
+        }
+        if made.token.is_none() {
+            let (user, token) = (
+                context.command("user add NAME"),
+                context.command("token add NAME"),
+            );
+            push!(text, "No user yet: {user}, then {token}\n");
+        }
     } else {
         push!(
             text,

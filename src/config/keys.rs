@@ -125,7 +125,7 @@ keys! {
     OUTAGE_WINDOW = "outage.window", "5m", "time in which they fail, 1m to 1h";
     OUTAGE_FOR = "outage.for", "30m", "how long the outage is declared then, 1m to 24h";
     LOG_LEVEL = "log.level", "info", "error, warn, info, debug or trace";
-    LOG_FORMAT = "log.format", "text", "text or json";
+    LOG_FORMAT = "log.format", "text", "text, json, or journald: entries of systemd's journal with their fields";
 }
 
 /// Keys of tables whose names the operator chooses.

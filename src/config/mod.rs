@@ -375,6 +375,8 @@ words! {
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum LogFormat {
+    /// Entries of systemd's journal, with their fields; JSON where there is none.
+    Journald,
     /// One JSON object per line.
     Json,
     /// For people.

@@ -404,7 +404,11 @@ impl Resolver<'_> {
         let level = self.one(keys::LOG_LEVEL, |text| {
             parse_choice(text, &levels.map(|level| (level.as_str(), level)))
         });
-        let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+        let formats = [
+            ("text", LogFormat::Text),
+            ("json", LogFormat::Json),
+            ("journald", LogFormat::Journald),
+        ];
         let format = self.one(keys::LOG_FORMAT, |text| parse_choice(text, &formats));
         Some(Log {
             level: level?,

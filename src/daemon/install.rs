@@ -44,7 +44,8 @@ impl Installation {
 /// ```
 ///
 /// Interrupted, the next call begins again where nothing was moved, and moves the rest where all was made:
-/// outside `init.unfinished` nothing is removed or overwritten.
+/// outside `init.unfinished` nothing is removed or overwritten. Policies that are there before anything else is,
+/// as where a volume holds them, are those of the installation: none is added.
 pub fn init(dir: &Path) -> Result<Installation, StartError> {
     let made_dir = directory(dir)?;
     let lock = File::open(dir).map_err(|error| unreadable(dir, &error))?;
@@ -70,7 +71,8 @@ pub fn init(dir: &Path) -> Result<Installation, StartError> {
         if begun {
             fs::remove_dir_all(&staged).map_err(|error| unwritable(&staged, &error))?;
         }
-        make(&staged, key_elsewhere(dir)?).inspect_err(|_| {
+        let own = has_policies(&dir.join(POLICIES));
+        make(&staged, key_elsewhere(dir)?, own).inspect_err(|_| {
             // Best effort: the cause is being reported, and all that is there is ours.
             let _ = fs::remove_dir_all(&staged);
             if made_dir {
@@ -100,19 +102,21 @@ fn key_elsewhere(dir: &Path) -> Result<Option<Key256>, StartError> {
     }
 }
 
-/// Makes all parts in `staged`; a master key unless there is one.
-fn make(staged: &Path, elsewhere: Option<Key256>) -> Result<(), StartError> {
+/// Makes all parts in `staged`; a master key unless there is one, policies unless the site has its own.
+fn make(staged: &Path, elsewhere: Option<Key256>, own_policies: bool) -> Result<(), StartError> {
     directory(staged)?;
     let key = match elsewhere {
         Some(key) => key,
         None => new_key(&staged.join("master.key"))?,
     };
-    let policies = staged.join(POLICIES);
-    directory(&policies)?;
-    for (name, text) in shipped() {
-        file(&policies.join(name), text.as_bytes())?;
+    if !own_policies {
+        let policies = staged.join(POLICIES);
+        directory(&policies)?;
+        for (name, text) in shipped() {
+            file(&policies.join(name), text.as_bytes())?;
+        }
+        sync_directory(&policies)?;
     }
-    sync_directory(&policies)?;
     let store = staged.join("store");
     directory(&store)?;
     super::create_store(&store, key)?;
@@ -142,14 +146,16 @@ fn place(staged: &Path, dir: &Path, files: &mut Vec<PathBuf>) -> Result<(), Star
     if is_there(&staged.join("master.key")) {
         put(staged, dir, "master.key", files)?;
     }
-    let policies = dir.join(POLICIES);
-    if directory(&policies)? {
-        files.push(policies.clone());
+    if is_there(&staged.join(POLICIES)) {
+        let policies = dir.join(POLICIES);
+        if directory(&policies)? {
+            files.push(policies.clone());
+        }
+        for (name, _) in shipped() {
+            put(&staged.join(POLICIES), &policies, &name, files)?;
+        }
+        sync_directory(&policies)?;
     }
-    for (name, _) in shipped() {
-        put(&staged.join(POLICIES), &policies, &name, files)?;
-    }
-    sync_directory(&policies)?;
     put(staged, dir, "store", files)?;
     sync_directory(dir)?;
     // Last: a directory with a configuration is a whole installation.
@@ -183,6 +189,7 @@ fn put(from: &Path, to: &Path, name: &str, files: &mut Vec<PathBuf>) -> Result<(
 fn refuse_present(dir: &Path, staged: &Path) -> Result<(), StartError> {
     let whole = is_there(&staged.join(CONFIG));
     let policies = shipped().map(|(name, _)| format!("{POLICIES}/{name}"));
+    let policies = policies.filter(|_| whole);
     let parts = [CONFIG, "master.key", "store"].map(str::to_owned);
     for part in parts.into_iter().chain(policies) {
         let path = dir.join(&part);
@@ -219,6 +226,14 @@ fn shipped() -> impl Iterator<Item = (String, String)> {
         let name = name.to_string_lossy().into_owned();
         (name, source.text().to_owned())
     })
+}
+
+/// Whether a directory holds policies.
+fn has_policies(dir: &Path) -> bool {
+    let is_policy = |entry: io::Result<fs::DirEntry>| {
+        entry.is_ok_and(|entry| entry.path().extension().is_some_and(|end| end == "toml"))
+    };
+    fs::read_dir(dir).is_ok_and(|mut entries| entries.any(is_policy))
 }
 
 fn is_there(path: &Path) -> bool {

@@ -1,7 +1,7 @@
-//! Log lines: made by any thread, written to standard error by one.
+//! Log lines: made by any thread, written to standard error, or to systemd's journal, by one.
 //!
 //! ```text
-//! any thread --try_send--> bounded queue --> log thread --> stderr
+//! any thread --try_send--> bounded queue --> log thread --> stderr, journal
 //!                 |                              |
 //!                 `----------- lost -------------'   counted, and said once writing works again
 //! ```
@@ -25,6 +25,7 @@ use serde_json::json;
 use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::config::{Level, Log, LogFormat};
+use crate::daemon::journald::Journald;
 use crate::diagnostic::Colour;
 
 /// Starts logging for the daemon: lines go to a thread of their own, and panics become lines.
@@ -109,15 +110,33 @@ where
         // They would go to standard error by a macro that panics when its reader has gone.
         .log_internal_errors(false);
     match log.format {
-        LogFormat::Json => begin!(lines.json().flatten_event(true)),
+        LogFormat::Json | LogFormat::Journald => begin!(lines.json().flatten_event(true)),
         LogFormat::Text => begin!(lines.with_ansi(colour == Colour::Ansi)),
     }
 }
 
-/// Starts the thread that writes to standard error; `None` when it cannot be.
+/// Starts the thread that writes; `None` when it cannot be.
 fn writer(format: LogFormat) -> Option<SyncSender<Message>> {
+    let journal = (format == LogFormat::Journald).then(Journald::connect);
+    let mut missing = None;
+    match journal {
+        Some(Ok(journal)) => return thread(journal, format),
+        Some(Err(error)) => missing = Some(error),
+        None => {}
+    }
     // Another descriptor of the same file: a write that blocks holds no lock of the library's.
     let out = File::from(io::stderr().as_fd().try_clone_to_owned().ok()?);
+    let queue = thread(out, format)?;
+    if let Some(error) = missing {
+        let message = format!(
+            "no journal of systemd is here ({error}); what `log.format` = \"journald\" would send it follows as JSON"
+        );
+        put(&queue, record(format, "WARN", &message).into_bytes());
+    }
+    Some(queue)
+}
+
+fn thread(out: impl Write + Send + 'static, format: LogFormat) -> Option<SyncSender<Message>> {
     let (queue, lines) = sync_channel(PLACES);
     let thread = std::thread::Builder::new().name("log".to_owned());
     let run = move || Writer::new(out, format).run(&lines);
@@ -255,7 +274,7 @@ fn record(format: LogFormat, level: &str, message: &str) -> String {
     let time = jiff::Timestamp::now();
     match format {
         LogFormat::Text => format!("{time:.6}  {level} oncegate: {message}\n"),
-        LogFormat::Json => {
+        LogFormat::Json | LogFormat::Journald => {
             let record = json!({
                 "timestamp": format!("{time:.6}"),
                 "level": level,

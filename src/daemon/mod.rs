@@ -41,6 +41,7 @@ mod files;
 mod hsm;
 mod install;
 mod jobs;
+mod journald;
 mod keys;
 mod listeners;
 pub mod logging;

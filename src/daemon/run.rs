@@ -33,6 +33,7 @@ pub async fn serve(
     ready: impl FnOnce(&Info, &Arc<Service>) + Send,
 ) -> Result<(), StartError> {
     keep_memory_private();
+    take_all_files();
     let signals = Signals::new()?;
     let service = open(&site).await?;
     refuse_to_start(&service)?;
@@ -291,6 +292,17 @@ fn keep_memory_private() {
     }
     if let Err(error) = nix::sys::resource::setrlimit(Resource::RLIMIT_CORE, 0, 0) {
         tracing::warn!(%error, "core dumps stay possible");
+    }
+}
+
+/// As many open files as the system allows: each connection is one, and each index of an audit segment. A shell's usual
+/// 1024 are fewer than the daemon's own limits.
+fn take_all_files() {
+    let files = Resource::RLIMIT_NOFILE;
+    let raised = nix::sys::resource::getrlimit(files)
+        .and_then(|(_, most)| nix::sys::resource::setrlimit(files, most, most));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the number of open files stays as it was");
     }
 }
 

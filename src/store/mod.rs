@@ -78,6 +78,8 @@ mod keeper;
 pub mod look;
 mod main_file;
 mod master;
+#[cfg(test)]
+mod measure;
 pub mod medium;
 mod memtable;
 mod personal;
@@ -464,12 +466,12 @@ fn prepare(journal: &Journal, wanted: &mpsc::Receiver<()>) {
     }
 }
 
-/// Makes the indexes of closed segments that are missing, until the store is closed.
+/// Makes the indexes of segments, until the store is closed.
 fn make_indexes(journal: &Journal, gauges: &Gauges, over: &mpsc::Receiver<()>) {
     let stop = || gauges.closing.load(Ordering::Relaxed);
     let mut pause = Duration::ZERO;
     while let Err(mpsc::RecvTimeoutError::Timeout) = over.recv_timeout(pause) {
-        pause = match guarded(|| journal.make_index(&search::words_of, &stop)) {
+        pause = match guarded(|| journal.make_indexes(&search::words_of, &stop)) {
             // The next one after a breath: logins come first.
             Ok(true) => Duration::from_millis(50),
             Ok(false) => INDEXES,
@@ -489,7 +491,7 @@ const QUEUE: usize = 16_384;
 const TAIL: usize = 1024;
 /// How long opening waits for the check of the whole file.
 const CHECK: Duration = Duration::from_millis(500);
-/// Time between two looks for closed segments without an index.
+/// Time between two looks for records that no index knows.
 const INDEXES: Duration = Duration::from_secs(5);
 /// Damaged rows that are named.
 const NAMED: usize = 20;

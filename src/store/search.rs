@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use memchr::memmem::Finder;
+
 use crate::model::audit::{AuditRecord, ChangeEvent, Event, Origin};
 use crate::model::reason::{Decision, Reason};
 use crate::store::AuditQuery;
@@ -31,17 +33,31 @@ pub(super) fn of(query: &AuditQuery) -> Search {
         any.extend(clients.iter().map(|client| word('c', client)));
         words.push(any);
     }
+    if let Some(reason) = query.reason {
+        // Each of them may be in every block, and both in none.
+        let pairs = [('p', &query.client), ('q', &query.user)];
+        let pairs = pairs.map(|(letter, with)| Some(word(letter, &pair(with.as_deref()?, reason))));
+        words.extend(pairs.into_iter().flatten().map(|pair| vec![pair]));
+    }
+    // As they stand in a record; of an actor the query may have the first part.
+    let texts = [&query.user, &query.client, &query.action, &query.actor];
+    let texts = texts.into_iter().flatten();
     Search {
         words,
+        texts: texts.map(|text| Finder::new(text).into_owned()).collect(),
         since: query.since,
         until: query.until,
     }
 }
 
+fn pair(text: &str, reason: Reason) -> String {
+    format!("{text}\0{}", reason.as_str())
+}
+
 /// The words of a record, and its time.
 pub(super) fn words_of(record: &Record) -> Result<(UnixTime, Vec<String>), StoreError> {
     let record = record.parse()?;
-    let mut words = Vec::with_capacity(8);
+    let mut words = Vec::with_capacity(10);
     let mut add = |letter: char, text: &str| words.push(word(letter, text));
     match &record.event {
         Event::Decision(event) => {
@@ -49,6 +65,8 @@ pub(super) fn words_of(record: &Record) -> Result<(UnixTime, Vec<String>), Store
             add('c', &event.client);
             add('r', event.reason.as_str());
             add('d', event.decision.as_str());
+            add('p', &pair(&event.client, event.reason));
+            add('q', &pair(&event.user, event.reason));
             if let Some(origin) = &event.origin {
                 if let Some(nas) = &origin.nas {
                     add('n', &nas.to_lowercase());

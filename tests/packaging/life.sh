@@ -5,7 +5,7 @@ dir="--dir /var/lib/oncegate"
 step() { echo "-- $1"; }
 login() { # COUNTER: what answers its code
     printf 'User-Name=alice,User-Password=%s,Message-Authenticator=0x00\n' "$(oathtool --base32 -c "$1" "$seed")" |
-        radclient -t 3 -r 1 127.0.0.1:1812 auth "$(cat secret)" 2>&1 | grep -o 'Received Access-[A-Za-z]*' || true
+        radclient -t "${patience:-3}" -r 1 127.0.0.1:1812 auth "$(cat secret)" 2>&1 | grep -o 'Received Access-[A-Za-z]*' || true
 }
 ip link set lo up
 
@@ -38,6 +38,11 @@ chown oncegate: /var/lib/oncegate/oncegate.toml
 systemctl reset-failed oncegate
 systemctl start oncegate
 systemctl is-active oncegate
+
+step "the journal has its lines with their fields"
+sed -i 's/^# format = "text"/format = "journald"/' /var/lib/oncegate/oncegate.toml
+systemctl restart oncegate
+journalctl -u oncegate -o json --no-pager PRIORITY=6 ONCEGATE_DIR=/var/lib/oncegate | grep -o '"MESSAGE":"[a-z]*"' | tail -n 1 | tr -d '"'
 
 step "after a kill it is there again, and remembers"
 before=$(systemctl show -p MainPID --value oncegate)

@@ -117,7 +117,8 @@ pub(in crate::cli) fn disk(report: &mut Report, dir: &Path) {
         Ok(space) => {
             let (free, all) = (space.blocks_available(), space.blocks().max(1));
             let percent = free.saturating_mul(100) / all;
-            if percent < DISK_LOW {
+            let octets = free.saturating_mul(space.fragment_size());
+            if percent < DISK_LOW && octets < DISK_PLENTY {
                 report.warning(
                     "disk",
                     format!("{percent} % free at {shown}; without space no login is decided"),
@@ -256,8 +257,9 @@ fn console(report: &mut Report, policies: &Policies) {
     }
 }
 
-/// Percent of free space below which doctor warns.
+/// Percent of free space below which doctor warns, unless so many octets are free.
 const DISK_LOW: u64 = 20;
+const DISK_PLENTY: u64 = 20 << 30;
 
 #[cfg(test)]
 mod tests {

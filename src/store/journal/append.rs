@@ -285,6 +285,7 @@ fn open_with(
         last_read: Mutex::new(None),
         spare: Mutex::new(None),
         indexes: RwLock::default(),
+        growing: Mutex::new(None),
         limit,
         acknowledged,
         known,

@@ -1,4 +1,5 @@
-//! Searching the journal by its indexes ([`index`]): made behind the writer, kept open, left out where there is none.
+//! Searching the journal by its indexes ([`index`], [`growing`](super::growing)): made behind the writer, kept open, left out
+//! where there is none.
 
 use std::sync::Arc;
 
@@ -7,11 +8,12 @@ use redb::StorageBackend;
 use crate::store::StoreError;
 use crate::store::error::disk;
 use crate::store::journal::frames;
+use crate::store::journal::growing::Growing;
 use crate::store::journal::head::Head;
 use crate::store::journal::index::{self, Found, Index, Search, WordsOf};
 use crate::store::journal::read::{Journal, UNPOISONED};
 use crate::store::journal::record::Record;
-use crate::store::journal::segment::{Form, Place};
+use crate::store::journal::segment::{Form, Place, Segment};
 
 /// What a search finds next below a record.
 pub(crate) enum Part {
@@ -26,33 +28,50 @@ pub(crate) enum Part {
 impl Journal {
     /// What may be looked for below `before`.
     pub(crate) fn search(&self, before: u64, search: &Search) -> Result<Part, StoreError> {
-        let Some(place) = before
-            .checked_sub(1)
-            .and_then(|last| self.closed_with(last))
-        else {
+        let Some(place) = before.checked_sub(1).and_then(|last| self.place_of(last)) else {
             return Ok(Part::Unknown);
         };
-        let Some(known) = self.index_of(place.first) else {
-            return Ok(Part::Unknown);
+        if let Some(known) = self.index_of(place.first) {
+            let found = known.below(&self.sealer, before, search);
+            let part = found.map(|found| self.part(place, found, search));
+            return Ok(part.transpose()?.flatten().unwrap_or_else(|| {
+                tracing::warn!(
+                    segment = place.first,
+                    "the index of an audit segment is damaged; it is made again"
+                );
+                self.forget(place.first);
+                Part::Unknown
+            }));
+        }
+        let grown = self.indexes.read().expect(UNPOISONED).grown.clone();
+        let grown = grown.filter(|grown| grown.first() == place.first);
+        let found = grown.and_then(|grown| grown.below(before, search));
+        let part = found.map(|found| self.part(place, found, search));
+        Ok(part.transpose()?.flatten().unwrap_or(Part::Unknown))
+    }
+
+    /// What was found, read from its segment; none where the segment says otherwise.
+    fn part(
+        &self,
+        place: Place,
+        found: Found,
+        search: &Search,
+    ) -> Result<Option<Part>, StoreError> {
+        let (first, end, at) = match found {
+            Found::Nothing(to) => return Ok(Some(Part::Nothing(to))),
+            Found::Block(first, end, at) => (first, end, at),
         };
-        let found = known.below(&self.sealer, before, search);
-        let part = match found {
-            None => None,
-            Some(Found::Nothing(to)) => Some(Part::Nothing(to)),
-            Some(Found::Block(first, end, at)) => match self.file_of(place)? {
-                None => Some(Part::Nothing(first)),
-                Some(file) => index::block(&*file, &self.sealer, place.first, (first, end, at))?
-                    .map(|records| Part::Records(records, first)),
+        let salt = frames::salt(&self.sealer, place.first);
+        let read = |file: &dyn StorageBackend| index::block(file, salt, (first, end, at), search);
+        let active = self.active();
+        let records = match &active {
+            Segment::Frames(frames) if active.place() == place => read(frames.file())?,
+            _ => match self.file_of(place)? {
+                None => return Ok(Some(Part::Nothing(first))),
+                Some(file) => read(&*file)?,
             },
         };
-        Ok(part.unwrap_or_else(|| {
-            tracing::warn!(
-                segment = place.first,
-                "the index of an audit segment is damaged; it is made again"
-            );
-            self.forget(place.first);
-            Part::Unknown
-        }))
+        Ok(records.map(|records| Part::Records(records, first)))
     }
 
     fn index_of(&self, first: u64) -> Option<Arc<Index>> {
@@ -73,12 +92,36 @@ impl Journal {
         self.active().first()
     }
 
-    /// Opens the indexes that are there, and makes one that is missing, the newest first. Whether it made one.
-    pub(crate) fn make_index(
+    /// Opens the indexes that are there, makes one that is missing, the newest first, and goes on with that of the
+    /// newest segment. Whether there was much to do.
+    pub(crate) fn make_indexes(
         &self,
         words_of: &WordsOf,
         stop: &dyn Fn() -> bool,
     ) -> Result<bool, StoreError> {
+        let made = self.make_index(words_of, stop)?;
+        Ok(self.grow_index(words_of, stop)? >= MUCH || made)
+    }
+
+    /// Goes on with the index of the newest segment; how many records were read.
+    fn grow_index(&self, words_of: &WordsOf, stop: &dyn Fn() -> bool) -> Result<u64, StoreError> {
+        let Segment::Frames(active) = self.active() else {
+            return Ok(0);
+        };
+        let mut growing = self.growing.lock().expect(UNPOISONED);
+        let former = growing.take_if(|growing| growing.first() == active.first);
+        let mut growing_on = former.unwrap_or_else(|| Growing::new(&self.sealer, active.first));
+        let read = growing_on.read(active.file(), active.end(), words_of, stop)?;
+        let grown = Arc::new(growing_on.grown());
+        *growing = Some(growing_on);
+        let mut known = self.indexes.write().expect(UNPOISONED);
+        known.grown = (grown.len() > 0).then_some(grown);
+        Ok(read)
+    }
+
+    /// Opens the indexes of closed segments that are there, and makes one that is missing, the newest first. Whether
+    /// it made one.
+    fn make_index(&self, words_of: &WordsOf, stop: &dyn Fn() -> bool) -> Result<bool, StoreError> {
         let (closed, active) = {
             let segments = self.segments.read().expect(UNPOISONED);
             (segments.closed.clone(), segments.active.place())
@@ -114,13 +157,13 @@ impl Journal {
             let Some(file) = self.file_of(place)? else {
                 continue;
             };
-            index::make(
-                self.medium.as_ref(),
-                &self.sealer,
-                (place.first, &*file),
-                words_of,
-                stop,
-            )?;
+            let former = {
+                let mut growing = self.growing.lock().expect(UNPOISONED);
+                growing.take_if(|growing| growing.first() == place.first)
+            };
+            let mut made = former.unwrap_or_else(|| Growing::new(&self.sealer, place.first));
+            made.read(&*file, file.len().map_err(disk)?, words_of, stop)?;
+            made.write(self.medium.as_ref(), &self.sealer, &*file)?;
             let made = self.medium.list().map_err(disk)?;
             let is_there = made.contains(&index::name(place.first));
             let done = stop() || (is_there && self.take_index(place, next)?);
@@ -168,11 +211,11 @@ impl Journal {
         }
     }
 
-    /// The closed segment that holds a record.
-    fn closed_with(&self, seq: u64) -> Option<Place> {
+    /// The segment that holds a record.
+    fn place_of(&self, seq: u64) -> Option<Place> {
         let segments = self.segments.read().expect(UNPOISONED);
         if seq >= segments.active.first() {
-            return None;
+            return Some(segments.active.place());
         }
         let after = segments.closed.partition_point(|place| place.first <= seq);
         segments.closed.get(after.checked_sub(1)?).copied()
@@ -225,3 +268,6 @@ impl Journal {
         Ok((all, anchor))
     }
 }
+
+/// So many records in one go are much: it is looked for more soon.
+const MUCH: u64 = 1000;

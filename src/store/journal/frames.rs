@@ -133,6 +133,11 @@ impl Frames {
         })
     }
 
+    /// Its file, for reading.
+    pub(super) fn file(&self) -> &dyn StorageBackend {
+        &*self.file
+    }
+
     /// The end of the chain in it.
     pub(super) fn head(&self) -> Head {
         self.index.read().expect(UNPOISONED).head

@@ -4,27 +4,29 @@
 //! index-FIRST, pages of 4096 octets, each ends with 16 octets of a MAC over its number and the others
 //!   page 0       magic (8) | first (8) | last (8) | MAC of the last record (32) | earliest (8) | latest (8)
 //!                | blocks (4) | pages of words (4)
-//!   blocks       of about 512 records each: first (8) | where it begins (8) | earliest (8) | latest (8)
+//!   blocks       of about 128 records each: first (8) | where it begins (8) | earliest (8) | latest (8)
 //!   words        sorted: CRC-32C of a word (4) | block (2)
 //! ```
 //!
 //! All numbers are big-endian. A word is a letter and a text: `u` user, `c` client, `r` reason, `n` name of a NAS, `i` address
-//! of a NAS, `a` action, `d` decision, `k` actor. Checksums are spread evenly, so that the page of a word is found by
-//! its place among all checksums, and a search reads two or three pages of a segment.
+//! of a NAS, `a` action, `d` decision, `k` actor, `p` client and reason, `q` user and reason. Checksums are spread evenly, so
+//! that the page of a word is found by its place among all checksums, and a search reads two or three pages of a segment.
 //!
-//! The file is derived: made behind the writer when a segment is closed, made again when it is missing or damaged, and
+//! The file is derived: made behind the writer ([`growing`](super::growing)), made again when it is missing or damaged, and
 //! never believed over the records. It counts only with the very segment that it was made from (the MAC of the last
 //! record is the one before the next segment); where it says nothing, or its MAC is wrong, the segment is read.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use memchr::memmem::Finder;
 use redb::StorageBackend;
 
 use crate::store::StoreError;
 use crate::store::error::disk;
 use crate::store::journal::frame::Walk;
 use crate::store::journal::frames;
+use crate::store::journal::growing::Grown;
 use crate::store::journal::head::Head;
 use crate::store::journal::record::Record;
 use crate::store::journal::spare::PAGE;
@@ -36,9 +38,51 @@ use crate::time::UnixTime;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Search {
     pub(crate) words: Vec<Vec<String>>,
+    /// A record as it is stored holds each of them.
+    pub(crate) texts: Vec<Finder<'static>>,
     pub(crate) since: Option<UnixTime>,
     /// Before it.
     pub(crate) until: Option<UnixTime>,
+}
+
+impl Search {
+    /// The blocks that hold of each list a word, by what `blocks_of` adds for the checksum of one; all of them where
+    /// there are no lists. `None`: it could not tell.
+    pub(super) fn blocks(
+        &self,
+        salt: u32,
+        mut blocks_of: impl FnMut(u32, &mut BTreeSet<u16>) -> bool,
+    ) -> Option<Allowed> {
+        let mut allowed = Allowed::All;
+        for any in &self.words {
+            let mut these = BTreeSet::new();
+            for word in any {
+                if !blocks_of(checksum(salt, word), &mut these) {
+                    return None;
+                }
+            }
+            if let Allowed::These(before) = &allowed {
+                these = before.intersection(&these).copied().collect();
+            }
+            allowed = Allowed::These(these);
+        }
+        Some(allowed)
+    }
+
+    fn is_at(&self, earliest: u64, latest: u64) -> bool {
+        self.since.is_none_or(|since| latest >= since.as_millis())
+            && self.until.is_none_or(|until| earliest < until.as_millis())
+    }
+
+    fn may_be(&self, stored: &[u8]) -> bool {
+        self.texts.iter().all(|text| text.find(stored).is_some())
+    }
+}
+
+/// Blocks of a segment.
+pub(super) enum Allowed {
+    All,
+    These(BTreeSet<u16>),
 }
 
 /// The words of a record, and its time.
@@ -52,7 +96,7 @@ pub(super) struct Index {
     mac: [u8; 32],
     earliest: u64,
     latest: u64,
-    blocks: Vec<Block>,
+    blocks: Blocks,
     /// Pages of words.
     pages: u64,
     /// The first of them.
@@ -61,15 +105,46 @@ pub(super) struct Index {
     file: Box<dyn StorageBackend>,
 }
 
+/// Records that are found or left out together.
 #[derive(Clone, Copy)]
-struct Block {
-    first: u64,
-    at: u64,
-    earliest: u64,
-    latest: u64,
+pub(super) struct Block {
+    pub(super) first: u64,
+    /// Where it begins in the file.
+    pub(super) at: u64,
+    pub(super) earliest: u64,
+    pub(super) latest: u64,
+}
+
+/// Blocks of a segment, from its first one on, and the record behind the last of them.
+#[derive(Clone, Default)]
+pub(super) struct Blocks {
+    pub(super) all: Vec<Block>,
+    pub(super) end: u64,
+}
+
+impl Blocks {
+    /// The newest one below `before` that is allowed and of the time that is looked for.
+    pub(super) fn below(&self, before: u64, allowed: &Allowed, search: &Search) -> Option<Found> {
+        let below = self.all.partition_point(|block| block.first < before);
+        for (number, block) in self.all.iter().enumerate().take(below).rev() {
+            let may = match allowed {
+                Allowed::All => true,
+                Allowed::These(these) => {
+                    u16::try_from(number).is_ok_and(|number| these.contains(&number))
+                }
+            };
+            if may && search.is_at(block.earliest, block.latest) {
+                let next = self.all.get(number + 1);
+                let end = next.map_or(self.end, |next| next.first).min(before);
+                return Some(Found::Block(block.first, end, block.at));
+            }
+        }
+        None
+    }
 }
 
 /// Where a search goes on below a record.
+#[derive(Clone, Copy)]
 pub(super) enum Found {
     /// Nothing down to this record can be what is looked for.
     Nothing(u64),
@@ -106,17 +181,21 @@ impl Index {
                 return Ok(None);
             };
             let (entries, _) = octets.as_chunks::<32>();
-            let left = blocks.saturating_sub(index.blocks.len() as u64).min(BLOCKS);
+            let there = index.blocks.all.len() as u64;
+            let left = blocks.saturating_sub(there).min(BLOCKS);
             let left = usize::try_from(left).unwrap_or_default();
-            index.blocks.extend(entries.iter().take(left).map(|entry| {
-                let number = |at: usize| number_at(entry, at);
-                Block {
-                    first: number(0),
-                    at: number(8),
-                    earliest: number(16),
-                    latest: number(24),
-                }
-            }));
+            index
+                .blocks
+                .all
+                .extend(entries.iter().take(left).map(|entry| {
+                    let number = |at: usize| number_at(entry, at);
+                    Block {
+                        first: number(0),
+                        at: number(8),
+                        earliest: number(16),
+                        latest: number(24),
+                    }
+                }));
         }
         index.file = file;
         Ok(Some(index))
@@ -134,7 +213,10 @@ impl Index {
             mac: *mac,
             earliest: number_at(rest, 0),
             latest: number_at(rest, 8),
-            blocks: Vec::new(),
+            blocks: Blocks {
+                all: Vec::new(),
+                end: number_at(numbers, 8).checked_add(1)?,
+            },
             pages,
             begin: 0,
             salt,
@@ -150,46 +232,22 @@ impl Index {
 
     /// The newest block below `before` that may hold what is looked for; `None`: its file is damaged.
     pub(super) fn below(&self, sealer: &Sealer, before: u64, search: &Search) -> Option<Found> {
-        let in_time = |earliest: u64, latest: u64| {
-            search.since.is_none_or(|since| latest >= since.as_millis())
-                && search
-                    .until
-                    .is_none_or(|until| earliest < until.as_millis())
-        };
-        if !in_time(self.earliest, self.latest) {
-            return Some(Found::Nothing(self.first));
+        let nothing = Found::Nothing(self.first);
+        if !search.is_at(self.earliest, self.latest) {
+            return Some(nothing);
         }
-        let mut allowed: Option<BTreeSet<u16>> = None;
-        for any in &search.words {
-            let mut these = BTreeSet::new();
-            for word in any {
-                if !self.blocks_of(sealer, word, &mut these) {
-                    return None;
-                }
-            }
-            allowed = Some(match allowed {
-                None => these,
-                Some(before) => before.intersection(&these).copied().collect(),
-            });
-        }
-        let below = self.blocks.partition_point(|block| block.first < before);
-        for (number, block) in self.blocks.iter().enumerate().take(below).rev() {
-            let named = u16::try_from(number).ok();
-            let may = allowed
-                .as_ref()
-                .is_none_or(|allowed| named.is_some_and(|named| allowed.contains(&named)));
-            if may && in_time(block.earliest, block.latest) {
-                let next = self.blocks.get(number + 1);
-                let end = next.map_or(self.last + 1, |next| next.first).min(before);
-                return Some(Found::Block(block.first, end, block.at));
-            }
-        }
-        Some(Found::Nothing(self.first))
+        let allowed = search.blocks(self.salt, |word, blocks| {
+            self.blocks_of(sealer, word, blocks)
+        })?;
+        Some(
+            self.blocks
+                .below(before, &allowed, search)
+                .unwrap_or(nothing),
+        )
     }
 
     /// Adds the blocks that hold a word; `false`: the file is damaged.
-    fn blocks_of(&self, sealer: &Sealer, word: &str, blocks: &mut BTreeSet<u16>) -> bool {
-        let wanted = crc32c::crc32c_append(self.salt, word.as_bytes());
+    fn blocks_of(&self, sealer: &Sealer, wanted: u32, blocks: &mut BTreeSet<u16>) -> bool {
         let Some(last) = self.pages.checked_sub(1) else {
             return true;
         };
@@ -226,47 +284,16 @@ impl Index {
     }
 }
 
-/// Makes the index of a closed segment of frames. Nothing is made of one that is not whole.
-pub(super) fn make(
+/// Writes the index of a segment that ends with this record. None is written where there is nothing to say, or
+/// more than it can.
+pub(super) fn write(
     medium: &dyn Medium,
     sealer: &Sealer,
-    (first, segment): (u64, &dyn StorageBackend),
-    words_of: &WordsOf,
-    stop: &dyn Fn() -> bool,
+    (first, end): (u64, Head),
+    blocks: &[Block],
+    words: &mut [(u32, u16)],
 ) -> Result<(), StoreError> {
-    let salt = frames::salt(sealer, first);
-    let length = segment.len().map_err(disk)?;
-    let mut walk = Walk::new(segment, salt, length);
-    let mut made = Making {
-        salt,
-        blocks: Vec::new(),
-        records: 0,
-        words: Vec::new(),
-        in_block: HashSet::new(),
-        end: Head {
-            seq: first.saturating_sub(1),
-            mac: [0; 32],
-        },
-    };
-    let mut at = PAGE;
-    while let Some(frame) = walk.frame(at)? {
-        if stop() || frame.first != made.end.seq + 1 {
-            return Ok(());
-        }
-        made.begin(frame.first, at);
-        for (seq, value) in frame.records() {
-            let record = Record::new(seq, value)?;
-            let (time, words) = words_of(&record)?;
-            made.record(&record, time, &words);
-        }
-        at += frame.octets;
-    }
-    made.close();
-    if walk.rest(at)? > at {
-        // Something follows that is no frame: it is read, and named there.
-        return Ok(());
-    }
-    let Some(octets) = made.octets(sealer, first) else {
+    let Some(octets) = octets(sealer, (first, end), blocks, words) else {
         return Ok(());
     };
     // Whole before it has its name; a power cut that loses it costs making it again.
@@ -279,122 +306,86 @@ pub(super) fn make(
     medium.sync().map_err(disk)
 }
 
-/// An index that is being made.
-struct Making {
-    salt: u32,
-    blocks: Vec<Block>,
-    /// Records in the newest block.
-    records: u64,
-    words: Vec<(u32, u16)>,
-    in_block: HashSet<u32>,
-    end: Head,
+fn octets(
+    sealer: &Sealer,
+    (first, end): (u64, Head),
+    blocks: &[Block],
+    words: &mut [(u32, u16)],
+) -> Option<Vec<u8>> {
+    let count = u32::try_from(blocks.len()).ok()?;
+    if count > u32::from(u16::MAX) {
+        return None;
+    }
+    words.sort_unstable();
+    let pages = u32::try_from(words.len().div_ceil(WORDS)).ok()?;
+    let mut opening = MAGIC.to_vec();
+    for number in [first, end.seq] {
+        opening.extend_from_slice(&number.to_be_bytes());
+    }
+    opening.extend_from_slice(&end.mac);
+    let earliest = blocks.iter().map(|block| block.earliest).min()?;
+    let latest = blocks.iter().map(|block| block.latest).max()?;
+    opening.extend_from_slice(&earliest.to_be_bytes());
+    opening.extend_from_slice(&latest.to_be_bytes());
+    opening.extend_from_slice(&count.to_be_bytes());
+    opening.extend_from_slice(&pages.to_be_bytes());
+    let mut bodies = vec![opening];
+    let per_page = usize::try_from(BLOCKS).ok()?;
+    bodies.extend(blocks.chunks(per_page).map(|blocks| {
+        let numbers = blocks.iter();
+        let numbers = numbers.flat_map(|one| [one.first, one.at, one.earliest, one.latest]);
+        numbers.flat_map(u64::to_be_bytes).collect()
+    }));
+    bodies.extend(words.chunks(WORDS).map(|words| {
+        // What is left of the last page sorts behind every word.
+        let mut body: Vec<u8> = Vec::with_capacity(BODY);
+        for (word, block) in words {
+            body.extend_from_slice(&word.to_be_bytes());
+            body.extend_from_slice(&block.to_be_bytes());
+        }
+        body.resize(BODY, u8::MAX);
+        body
+    }));
+    let mut octets = Vec::with_capacity(bodies.len() * BODY);
+    for (number, mut body) in (0_u64..).zip(bodies) {
+        body.resize(BODY, 0);
+        let tag = tag(sealer, first, number, &body);
+        octets.extend_from_slice(&body);
+        octets.extend_from_slice(&tag);
+    }
+    Some(octets)
 }
 
-impl Making {
-    /// A frame begins here: it is in the newest block, or begins one.
-    fn begin(&mut self, first: u64, at: u64) {
-        if self.records >= RECORDS || self.blocks.is_empty() {
-            self.close();
-            self.records = 0;
-            self.blocks.push(Block {
-                first,
-                at,
-                earliest: u64::MAX,
-                latest: 0,
-            });
-        }
-    }
-
-    fn record(&mut self, record: &Record, time: UnixTime, words: &[String]) {
-        self.records += 1;
-        self.end = record.head();
-        if let Some(block) = self.blocks.last_mut() {
-            block.earliest = block.earliest.min(time.as_millis());
-            block.latest = block.latest.max(time.as_millis());
-        }
-        for word in words {
-            self.in_block
-                .insert(crc32c::crc32c_append(self.salt, word.as_bytes()));
-        }
-    }
-
-    fn close(&mut self) {
-        let number = self.blocks.len().saturating_sub(1);
-        if let Ok(number) = u16::try_from(number) {
-            self.words
-                .extend(self.in_block.drain().map(|word| (word, number)));
-        }
-    }
-
-    /// The file; none where there is nothing to say, or more than it can.
-    fn octets(mut self, sealer: &Sealer, first: u64) -> Option<Vec<u8>> {
-        let blocks = u32::try_from(self.blocks.len()).ok()?;
-        if self.blocks.is_empty() || blocks > u32::from(u16::MAX) {
-            return None;
-        }
-        self.words.sort_unstable();
-        let pages = u32::try_from(self.words.len().div_ceil(WORDS)).ok()?;
-        let mut opening = MAGIC.to_vec();
-        for number in [first, self.end.seq] {
-            opening.extend_from_slice(&number.to_be_bytes());
-        }
-        opening.extend_from_slice(&self.end.mac);
-        let earliest = self.blocks.iter().map(|block| block.earliest).min()?;
-        let latest = self.blocks.iter().map(|block| block.latest).max()?;
-        opening.extend_from_slice(&earliest.to_be_bytes());
-        opening.extend_from_slice(&latest.to_be_bytes());
-        opening.extend_from_slice(&blocks.to_be_bytes());
-        opening.extend_from_slice(&pages.to_be_bytes());
-        let mut bodies = vec![opening];
-        let per_page = usize::try_from(BLOCKS).ok()?;
-        bodies.extend(self.blocks.chunks(per_page).map(|blocks| {
-            let numbers = blocks.iter();
-            let numbers = numbers.flat_map(|one| [one.first, one.at, one.earliest, one.latest]);
-            numbers.flat_map(u64::to_be_bytes).collect()
-        }));
-        bodies.extend(self.words.chunks(WORDS).map(|words| {
-            // What is left of the last page sorts behind every word.
-            let mut body: Vec<u8> = Vec::with_capacity(BODY);
-            for (word, block) in words {
-                body.extend_from_slice(&word.to_be_bytes());
-                body.extend_from_slice(&block.to_be_bytes());
-            }
-            body.resize(BODY, u8::MAX);
-            body
-        }));
-        let mut octets = Vec::with_capacity(bodies.len() * BODY);
-        for (number, mut body) in (0_u64..).zip(bodies) {
-            body.resize(BODY, 0);
-            let tag = tag(sealer, first, number, &body);
-            octets.extend_from_slice(&body);
-            octets.extend_from_slice(&tag);
-        }
-        Some(octets)
-    }
-}
-
-/// The records of a block, newest first, from `first` to before `end`; none where the segment says otherwise.
+/// Those records of a block, newest first, from `first` to before `end`, that may be looked for; none where the
+/// segment says otherwise.
 pub(super) fn block(
     file: &dyn StorageBackend,
-    sealer: &Sealer,
-    segment: u64,
+    salt: u32,
     (first, end, at): (u64, u64, u64),
+    search: &Search,
 ) -> Result<Option<Vec<Record>>, StoreError> {
     let length = file.len().map_err(disk)?;
-    let mut walk = Walk::new(file, frames::salt(sealer, segment), length);
+    let mut walk = Walk::new(file, salt, length);
     let (mut records, mut at, mut next) = (Vec::new(), at, first);
     while next < end {
         let Some(frame) = walk.frame(at)?.filter(|frame| frame.first == next) else {
             return Ok(None);
         };
         for (seq, value) in frame.records().take_while(|(seq, _)| *seq < end) {
-            records.push(Record::new(seq, value)?);
+            if search.may_be(value) {
+                records.push(Record::new(seq, value)?);
+            }
         }
         next = frame.next;
         at += frame.octets;
     }
     records.reverse();
     Ok(Some(records))
+}
+
+/// What a word is found by.
+pub(super) fn checksum(salt: u32, word: &str) -> u32 {
+    crc32c::crc32c_append(salt, word.as_bytes())
 }
 
 /// A page whose MAC is right.
@@ -432,15 +423,16 @@ pub(super) fn name(first: u64) -> String {
     format!("index-{first:016}")
 }
 
-/// The indexes that are open, and the segments that none can be made of.
+/// The indexes that are open, what is known of a segment whose index grows, and the segments that none can be made of.
 #[derive(Default)]
 pub(super) struct Indexes {
     pub(super) open: HashMap<u64, Arc<Index>>,
+    pub(super) grown: Option<Arc<Grown>>,
     pub(super) without: BTreeSet<u64>,
 }
 
 const NEW: &str = "index.new";
-const MAGIC: &[u8; 8] = b"OGIDX1\r\n";
+const MAGIC: &[u8; 8] = b"OGIDX2\r\n";
 /// Stands for a table where tags of rows are made.
 const TABLE: u8 = 254;
 const TAG: usize = 16;
@@ -451,5 +443,3 @@ const WORD: usize = 6;
 const WORDS: usize = BODY / WORD;
 /// Blocks in a page.
 const BLOCKS: u64 = BODY as u64 / 32;
-/// Records of a block, but for those of the frame that ends it.
-const RECORDS: u64 = 512;

@@ -30,7 +30,8 @@
 //! Numbers found in a file bound no loop: [`Journal::read`] and [`Journal::read_back`] give records whose numbers
 //! follow each other, and at least one or an end, so that whatever walks the log walks what is there.
 //!
-//! Beside a closed segment lies an index of what it holds ([`index`]), for searches.
+//! Beside a closed segment lies an index of what it holds ([`index`]), for searches; that of the newest one grows in
+//! memory ([`growing`]).
 //!
 //! Old segments may be pruned. That is a change like others: its record is in the chain, and with it
 //! goes a row that names the link before the first record that stays, marked with a key of the store.
@@ -42,6 +43,7 @@ mod find;
 mod former;
 mod frame;
 mod frames;
+mod growing;
 mod head;
 mod index;
 mod read;

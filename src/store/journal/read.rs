@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use crate::store::error::disk;
 use crate::store::journal::acknowledged::{Acknowledged, Found};
+use crate::store::journal::growing::Growing;
 use crate::store::journal::head::Head;
 use crate::store::journal::index::Indexes;
 use crate::store::journal::record::Record;
@@ -23,8 +24,10 @@ pub(crate) struct Journal {
     pub(super) last_read: Mutex<Option<Segment>>,
     /// The file of the next segment, when it is ready.
     pub(super) spare: Mutex<Option<Spare>>,
-    /// What closed segments hold.
+    /// What segments hold.
     pub(super) indexes: RwLock<Indexes>,
+    /// The index that is being made.
+    pub(super) growing: Mutex<Option<Growing>>,
     /// Octets of a segment.
     pub(super) limit: u64,
     pub(super) acknowledged: Acknowledged,

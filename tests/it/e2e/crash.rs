@@ -11,10 +11,11 @@ use crate::support::Random;
 use crate::support::codes::{hotp_of, secret_of};
 use crate::support::daemon::Site;
 use crate::support::gateway::GatewayDouble;
+use crate::support::kills::kills;
 use crate::support::net::{Http, Radius};
 
 /// Kills; `ONCEGATE_KILLS` asks for more.
-const KILLS: u64 = 50;
+const KILLS: usize = 50;
 const ASKERS: usize = 8;
 
 #[derive(Default)]
@@ -29,10 +30,7 @@ struct Asker {
 
 #[test]
 fn no_code_is_accepted_again_after_kill_9() {
-    let kills = std::env::var("ONCEGATE_KILLS")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(KILLS);
+    let kills = kills(KILLS) as u64;
     let site = Site::new();
     for asker in 0..ASKERS {
         let user = format!("user{asker}");

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::Output;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use oncegate::time::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 
 use crate::support::codes::{hotp_of, key_of, secret_of};
-use crate::support::daemon::{Daemon, Site, command};
+use crate::support::daemon::{Daemon, Site};
 use crate::support::device::{hand_out, pending};
 use crate::support::gateway::GatewayDouble;
 use crate::support::net::Http;
@@ -435,39 +435,6 @@ fn a_restore_goes_back_to_a_record_and_still_knows_the_codes_used_later() {
     let output = empty.run(&[&words(&file, &master)[..], &["--at", &at]].concat());
     assert_eq!(output.status.code(), Some(4), "{}", text(&output));
     assert!(text(&output).contains("can be restored at the records 0 to"));
-}
-
-/// Killed at any moment, nothing is in its place, and the next call does it.
-#[test]
-fn a_restore_that_was_killed_is_begun_again() {
-    let site = Site::new();
-    site.enrol("alice", "hotp", &secret_of("alice"));
-    let (file, _) = backup(&site, "backup");
-    let key = site.path().join("master.key");
-    let empty = Site::empty();
-    for wait in [1, 4, 8, 12, 16, 20, 25, 30, 40] {
-        let mut child = command(&empty.path())
-            .args(words(&file, &key))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        std::thread::sleep(Duration::from_millis(wait));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        if empty.path().join("oncegate.toml").exists() {
-            break;
-        }
-    }
-    if !empty.path().join("oncegate.toml").exists() {
-        empty.json(&words(&file, &key));
-    }
-    assert_eq!(empty.json(&["store", "verify"])["intact"], true);
-    assert_eq!(
-        empty.json(&["user", "show", "alice"])["user"],
-        "alice@default"
-    );
 }
 
 /// A whole backup and what goes on from it: what was used between and after is used, erased users are erased, and what

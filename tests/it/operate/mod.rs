@@ -3,6 +3,7 @@
 mod audit_ship;
 mod backup;
 mod backup_rollback;
+mod drills;
 mod hsm;
 mod keys;
 mod packaging;

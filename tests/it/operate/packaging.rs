@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::daemon::Site;
+use crate::support::daemon::{NO_DELAY, Site};
 use crate::support::{require, skip};
 
 /// Held by tests that write `target/package`.
@@ -102,11 +102,25 @@ fn the_first_start_makes_an_installation_with_the_key_outside_of_it() {
             "127.0.0.1:0",
         ])
         .env("ONCEGATE__KEYS__MASTER", format!("file:{}", key.display()));
-    fs::create_dir(site.path()).unwrap();
+    // Policies of the site's own, in a volume that takes nothing else.
+    let policies = site.path().join("policies");
+    fs::create_dir_all(&policies).unwrap();
     fs::set_permissions(site.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(policies.join("default.toml"), NO_DELAY).unwrap();
+    fs::set_permissions(&policies, fs::Permissions::from_mode(0o555)).unwrap();
     let daemon = site.started(&mut serve);
     assert!(site.path().join("store").is_dir() && !site.path().join("master.key").exists());
-    assert_eq!(site.json(&["status"])["ready"], true);
+    let status = site.json(&["status"]);
+    assert_eq!(status["ready"], true);
+    assert_eq!(
+        status["policies"],
+        serde_json::json!(["default"]),
+        "{status}"
+    );
+    assert_eq!(
+        fs::read_to_string(policies.join("default.toml")).unwrap(),
+        NO_DELAY
+    );
     assert!(daemon.terminate().success());
     // The second one uses it.
     let daemon = site.started(&mut serve);
@@ -331,6 +345,8 @@ refused
 0
 oncegate.toml:LINE
 active
+-- the journal has its lines with their fields
+MESSAGE:ready
 -- after a kill it is there again, and remembers
 active
 Received Access-Reject
@@ -352,3 +368,90 @@ Received Access-Reject
 Received Access-Accept
 exit 0
 ";
+
+/// What the image is made of, by the Dockerfile's own words, and nothing else: no shell, no users, no place to write
+/// but the volume. The binary is not the static one, so its libraries are there, too.
+#[test]
+fn the_image_of_the_container_holds_all_that_it_needs() {
+    let (may_mount, _) = run(Command::new("unshare").args(["--mount", "true"]));
+    if !may_mount {
+        eprintln!("SKIPPED the_image_of_the_container_holds_all_that_it_needs: it needs root");
+        return;
+    }
+    let dockerfile = fs::read_to_string(root().join("Dockerfile")).unwrap();
+    let (_, image) = dockerfile.split_once("\nFROM gcr.io/").unwrap();
+    let image = image.replace("\\\n", " ");
+    let line = |word: &str| {
+        let mut lines = image.lines();
+        lines.find_map(|line| line.strip_prefix(word)).unwrap()
+    };
+    let words = |word: &str| -> Vec<String> {
+        let list = line(word);
+        serde_json::from_str(&list[list.find('[').unwrap()..]).unwrap()
+    };
+    let environment: Vec<(&str, &str)> = line("ENV ")
+        .split_whitespace()
+        .map(|pair| pair.split_once('=').unwrap())
+        .collect();
+    let compose = fs::read_to_string(root().join("packaging/compose.yaml")).unwrap();
+    let compose: Value = serde_saphyr::from_str(&compose).unwrap();
+    let service = &compose["services"]["oncegate"];
+    let key = ("ONCEGATE__KEYS__MASTER", "file:/run/secrets/master_key");
+    assert!(environment.contains(&key), "{environment:?}");
+    assert_eq!(service["environment"][key.0], key.1);
+    assert_eq!(service["secrets"][0], "master_key");
+    let volume = line("VOLUME ");
+    assert_eq!(service["volumes"][0], format!("store:{volume}"));
+
+    let dir = tempfile::tempdir().unwrap();
+    let inside = |path: &str| dir.path().join(path.trim_start_matches('/'));
+    let (_, libraries) = run(Command::new("ldd").arg(env!("CARGO_BIN_EXE_oncegate")));
+    let libraries = libraries
+        .split_whitespace()
+        .filter(|word| word.starts_with('/'));
+    let files = libraries.map(|library| (library, library));
+    let entry = words("ENTRYPOINT ").remove(0);
+    for (from, to) in files.chain([(env!("CARGO_BIN_EXE_oncegate"), &*entry)]) {
+        fs::create_dir_all(inside(to).parent().unwrap()).unwrap();
+        fs::copy(from, inside(to)).unwrap();
+    }
+    let user = line("USER ");
+    let (id, _) = user.split_once(':').unwrap();
+    let id: u32 = id.parse().unwrap();
+    for made in [volume, "/run/secrets"] {
+        fs::create_dir_all(inside(made)).unwrap();
+    }
+    fs::set_permissions(inside(volume), fs::Permissions::from_mode(0o700)).unwrap();
+    let secret = inside("/run/secrets/master_key");
+    fs::write(&secret, "a5".repeat(32)).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    for owned in [&inside(volume), &secret] {
+        std::os::unix::fs::chown(owned, Some(id), Some(id)).unwrap();
+    }
+    let contained = |words: &[String]| {
+        let mut command = Command::new("/usr/sbin/chroot");
+        command.arg(format!("--userspec={user}")).arg(dir.path());
+        command.args(words).env_clear().envs(environment.clone());
+        command
+    };
+    let mut serve = [words("ENTRYPOINT "), words("CMD ")].concat();
+    for option in ["--radius", "--http"] {
+        serve.extend([option.to_owned(), "127.0.0.1:0".to_owned()]);
+    }
+    let mut daemon = contained(&serve)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut ready = String::new();
+    let mut stdout = std::io::BufReader::new(daemon.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut stdout, &mut ready).unwrap();
+    assert!(ready.starts_with("ready radius="), "{ready}");
+    let (healthy, said) = run(&mut contained(&words("HEALTHCHECK ")));
+    assert!(healthy, "{said}");
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(daemon.id()).unwrap());
+    nix::sys::signal::kill(pid, Signal::SIGTERM).unwrap();
+    assert!(daemon.wait().unwrap().success());
+    // And says so while nothing serves.
+    assert!(!run(&mut contained(&words("HEALTHCHECK "))).0);
+    assert!(!inside(volume).join("master.key").exists());
+}

@@ -13,11 +13,12 @@ use oncegate::model::kind::Kind;
 use oncegate::secret::SystemEntropy;
 use oncegate::store::medium::Directory;
 use oncegate::time::{FixedClock, UnixTime};
+use redb::{ReadableDatabase as _, TableDefinition};
 use serde_json::json;
 
 use crate::support::app::TestApp;
 use crate::support::codes::hotp;
-use crate::support::daemon::NO_DELAY;
+use crate::support::daemon::{NO_DELAY, Site};
 
 /// When every fixture was written.
 const WRITTEN: UnixTime = UnixTime::from_secs(1_767_225_600);
@@ -62,6 +63,44 @@ async fn stores_of_every_version_are_opened() {
         versions += 1;
     }
     assert!(versions > 0, "no fixture was found");
+}
+
+/// What a newer version has written in a form of its own: this one says so, everywhere, and changes nothing.
+#[test]
+fn a_store_of_a_newer_version_is_refused_with_the_cause() {
+    const META: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("meta");
+    let site = Site::new();
+    for file in ["main.redb", "identity.redb"] {
+        let file = redb::Database::open(site.path().join("store").join(file)).unwrap();
+        let write = file.begin_write().unwrap();
+        let mut table = write.open_table(META).unwrap();
+        table.insert(&b"format"[..], &[200_u8][..]).unwrap();
+        drop(table);
+        write.commit().unwrap();
+    }
+    for (words, code) in [
+        (
+            &["serve", "--radius", "127.0.0.1:0", "--http", "127.0.0.1:0"][..],
+            3,
+        ),
+        (&["user", "list"], 3),
+        (&["store", "verify", "--repair"], 3),
+        (&["upgrade", "check"], 1),
+        (&["doctor"], 1),
+    ] {
+        let output = site.run(words);
+        let said = [&output.stdout[..], &output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {said}");
+        assert!(
+            said.contains("format 200") && said.contains("run the newer version"),
+            "{words:?}: {said}"
+        );
+    }
+    let main = redb::Database::open(site.path().join("store/main.redb")).unwrap();
+    let read = main.begin_read().unwrap().open_table(META).unwrap();
+    let format = read.get(&b"format"[..]).unwrap().unwrap();
+    assert_eq!(format.value(), [200], "it is as it was");
 }
 
 #[tokio::test]

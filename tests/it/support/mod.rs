@@ -19,6 +19,7 @@ pub(crate) mod freeradius;
 pub(crate) mod gateway;
 pub(crate) mod gear;
 pub(crate) mod journal;
+pub(crate) mod kills;
 pub(crate) mod lab;
 pub(crate) mod limits;
 pub(crate) mod net;
