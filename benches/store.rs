@@ -64,26 +64,7 @@ async fn fill(store: &Store) {
         limited: false,
     };
     for number in 0..USERS {
-        let user = User {
-            key: name(number),
-            aliases: Vec::new(),
-            groups: Vec::new(),
-            display_name: None,
-            phone: None,
-            email: None,
-            birth_date: None,
-            class: None,
-            disabled: false,
-            bypass: None,
-            exemption: None,
-            remote_issue: false,
-            former: Vec::new(),
-            acts: Vec::new(),
-            directory: None,
-            language: oncegate::model::message::Language::default(),
-            created: at,
-            revision: 1,
-        };
+        let user = User::new(name(number), at);
         let token = Token {
             address: None,
             device: None,

@@ -13,9 +13,9 @@ use std::collections::{HashMap, HashSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use crate::admin::directory::names::Names;
+use crate::admin::directory::names::{Names, named};
 use crate::admin::{Admin, AdminError, UserPatch, check_text};
-use crate::core::directory::{DirectoryError, LastRun, People, Person, Said, SourceInfo};
+use crate::core::directory::{DirectoryError, LastRun, People, Person, Said, SourceInfo, Unread};
 use crate::model::message::Medium;
 use crate::model::user::{DirectoryId, User};
 use crate::model::user_key::UserKey;
@@ -76,8 +76,6 @@ pub struct Difference {
 pub(super) struct Plan {
     pub(super) sync: Sync,
     pub(super) new: Vec<User>,
-    /// Users whom the source does not have any more.
-    pub(super) gone: usize,
     /// Under the name on record.
     pub(super) changes: Vec<(UserKey, User)>,
 }
@@ -157,13 +155,9 @@ impl Admin {
             error @ DirectoryError::Failed { .. } => AdminError::Directory(error),
         })?;
         let users = self.all_users().await?;
-        let plan = self.follow(source, people, &users, options, by.at);
-        let enabled = users
-            .iter()
-            .filter(|user| follows(user, name) && !user.disabled);
-        let (gone, all) = (plan.gone, enabled.count());
-        if !options.force && gone.saturating_mul(10) > all {
-            return Err(AdminError::Shrinks { gone, all });
+        let plan = self.follow(source, &people, &users, options, by.at);
+        if !options.force {
+            refuse_shrinkage(name, &users, &plan.sync)?;
         }
         if options.dry_run {
             return Ok(plan.sync);
@@ -200,14 +194,12 @@ impl Admin {
     fn follow(
         &self,
         source: &SourceInfo,
-        people: People,
+        people: &People,
         users: &[User],
         options: SyncOptions,
         now: UnixTime,
     ) -> Plan {
-        let mut plan = Plan::default();
-        plan.sync.people = people.people.len();
-        plan.sync.skipped = people.unread;
+        let mut plan = Plan::of(people);
         let own = users.iter().filter(|user| follows(user, &source.name));
         let by_id: HashMap<&str, &User> = own
             .filter_map(|user| Some((user.directory.as_ref()?.id.as_str(), user)))
@@ -223,8 +215,8 @@ impl Admin {
                 skip("another entry has the same identity");
                 continue;
             }
-            let Ok(key) = UserKey::with_realm(&person.login, &source.realm) else {
-                skip("no user can have this name");
+            let key = named(&person.login, &source.realm);
+            let Ok(key) = key.map_err(|why| skip(&why)) else {
                 continue;
             };
             if !logins.insert(key.clone()) {
@@ -262,6 +254,9 @@ impl Admin {
             };
             self.one(wanted, before, now, &mut plan);
         }
+        ids.extend(people.unread.iter().filter_map(|one| one.id.as_deref()));
+        let by_name = people.unread.iter();
+        ids.extend(by_name.filter_map(|one| identity_of(one, source, &names)));
         leave(&source.name, users, &ids, &mut plan);
         plan
     }
@@ -404,7 +399,7 @@ impl Admin {
             } else {
                 Change::RenameUser(from.clone(), user)
             };
-            store.change(change, by.clone()).await?;
+            self.change_known(change, by.clone()).await?;
             Ok::<_, AdminError>(())
         });
         // Several at a time share a commit. What was changed before one failed stays: the next run goes on.
@@ -469,6 +464,53 @@ pub(super) fn follows(user: &User, source: &str) -> bool {
     directory.is_some_and(|one| one.source == source)
 }
 
+impl Plan {
+    /// With what is said of these people, and nothing done.
+    fn of(people: &People) -> Self {
+        let skipped = people.unread.iter();
+        let skipped = skipped.map(|one| (one.entry.clone(), one.why.clone()));
+        let sync = Sync {
+            people: people.people.len(),
+            skipped: skipped.collect(),
+            ..Sync::default()
+        };
+        Self {
+            sync,
+            ..Self::default()
+        }
+    }
+}
+
+/// The identity of the user whose entry is not understood, by its login name: it is there, and the user is left as they
+/// are.
+fn identity_of<'u>(unread: &Unread, source: &SourceInfo, names: &Names<'u>) -> Option<&'u str> {
+    let key = named(unread.login.as_deref()?, &source.realm).ok()?;
+    let user = names.user(&key).filter(|user| follows(user, &source.name));
+    user?.directory.as_ref().map(|one| one.id.as_str())
+}
+
+/// Refuses what is more often a source that was cut off, or an account that may read less than before, than the truth.
+fn refuse_shrinkage(source: &str, users: &[User], sync: &Sync) -> Result<(), AdminError> {
+    let own = || users.iter().filter(|user| follows(user, source));
+    let all = own().filter(|user| !user.disabled).count();
+    let gone = sync.disabled.len();
+    if gone.saturating_mul(10) > all {
+        return Err(AdminError::Shrinks { gone, all });
+    }
+    for (field, value) in FIELDS {
+        let had = own().filter(|user| value(user).is_some()).count();
+        let lost = sync
+            .changed
+            .iter()
+            .filter(|one| one.field == field && one.after.is_none());
+        let lost = lost.count();
+        if lost >= FEW && lost.saturating_mul(10) > had {
+            return Err(AdminError::Loses { field, lost, had });
+        }
+    }
+    Ok(())
+}
+
 /// Disables the users of a source whom it does not have any more.
 fn leave(source: &str, users: &[User], ids: &HashSet<&str>, plan: &mut Plan) {
     let gone = users.iter().filter(|user| {
@@ -481,7 +523,6 @@ fn leave(source: &str, users: &[User], ids: &HashSet<&str>, plan: &mut Plan) {
         if let Some(directory) = &mut after.directory {
             directory.disabled = true;
         }
-        plan.gone += 1;
         plan.sync.disabled.push(user.key.clone());
         plan.changes.push((user.key.clone(), after));
     }
@@ -499,35 +540,37 @@ fn taken_by(named: &User, source: &str) -> &'static str {
 }
 
 fn differences(before: &User, after: &User) -> Vec<Difference> {
-    let groups = |user: &User| (!user.groups.is_empty()).then(|| user.groups.join(", "));
-    let aliases = |user: &User| {
-        let names: Vec<String> = user.aliases.iter().map(UserKey::joined).collect();
-        (!names.is_empty()).then(|| names.join(", "))
-    };
-    let fields = [
-        ("groups", groups(before), groups(after)),
-        (
-            "display_name",
-            before.display_name.clone(),
-            after.display_name.clone(),
-        ),
-        ("phone", before.phone.clone(), after.phone.clone()),
-        ("email", before.email.clone(), after.email.clone()),
-        ("aliases", aliases(before), aliases(after)),
-    ];
-    let changed = fields
-        .into_iter()
-        .filter(|(_, before, after)| before != after);
-    changed
-        .map(|(field, was, is)| Difference {
+    let changed = FIELDS.into_iter().filter_map(|(field, value)| {
+        let (was, is) = (value(before), value(after));
+        (was != is).then(|| Difference {
             user: before.key.clone(),
             field,
             before: was,
             after: is,
         })
-        .collect()
+    });
+    changed.collect()
 }
 
+/// A value of a user as text; `None`: there is none.
+type Value = fn(&User) -> Option<String>;
+
+/// What a source changes of a user.
+const FIELDS: [(&str, Value); 5] = [
+    ("groups", |user| {
+        (!user.groups.is_empty()).then(|| user.groups.join(", "))
+    }),
+    ("display_name", |user| user.display_name.clone()),
+    ("phone", |user| user.phone.clone()),
+    ("email", |user| user.email.clone()),
+    ("aliases", |user| {
+        let names: Vec<String> = user.aliases.iter().map(UserKey::joined).collect();
+        (!names.is_empty()).then(|| names.join(", "))
+    }),
+];
+
+/// So few users may lose a value whatever part of all they are.
+const FEW: usize = 10;
 /// Users read at a time.
 const PAGE: usize = 1000;
 /// Users made in one change.

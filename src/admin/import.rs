@@ -356,7 +356,11 @@ impl Admin {
         }
         let (token, state) = self.new_token(new, &by.actor, by.at)?;
         let tokens = known.users.get(&row.user).and_then(Option::as_ref);
-        let mut others = tokens.into_iter().flatten();
+        // Of the stock, which is no one's, the keys below are enough.
+        let mut others = tokens
+            .into_iter()
+            .flatten()
+            .filter(|_| !row.user.is_stock());
         if others.any(|other| other.normal_key() == token.normal_key()) {
             return Err(AdminError::Conflict(
                 "the user has a token with this key already",

@@ -163,13 +163,23 @@ pub enum AdminError {
     Directory(DirectoryError),
     /// A directory would have too many users disabled.
     #[error(
-        "{gone} of {all} users are gone from the source, more than a tenth: nothing was changed"
+        "{gone} of {all} users are gone from the source or disabled there, more than a tenth: nothing was changed"
     )]
     Shrinks {
-        /// Users whom the source does not have any more.
+        /// Users whom the source does not have any more, or has disabled.
         gone: usize,
-        /// Users of the source who are not.
+        /// Users of the source who are enabled.
         all: usize,
+    },
+    /// A source says nothing any more where it said something of many users.
+    #[error("{lost} of {had} users lose their {field}, more than a tenth: nothing was changed")]
+    Loses {
+        /// What they lose.
+        field: &'static str,
+        /// How many users do.
+        lost: usize,
+        /// How many have it.
+        had: usize,
     },
     /// No decision was possible.
     #[error(transparent)]

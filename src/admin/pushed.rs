@@ -8,12 +8,13 @@
 //! A group and its members are several records. They are written in an order that the same request, or the next one of
 //! the source, completes: members gain the name, the group is on record, then names of no group go.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
-use tokio::sync::MutexGuard;
+use tokio::sync::{MappedMutexGuard, MutexGuard};
 
-use crate::admin::directory::names::alias;
+use crate::admin::directory::names::named;
 use crate::admin::directory::{Plan, Wanted, follows};
 use crate::admin::{Admin, AdminError, check_text, invalid};
 use crate::core::directory::{Person, Pushed, Said};
@@ -22,7 +23,8 @@ use crate::model::group::SourceGroup;
 use crate::model::user::User;
 use crate::model::user_key::{CONSOLE, UserKey};
 use crate::secret::random;
-use crate::store::{By, Change};
+use crate::store::{By, Change, GroupAct, Store, StoreError};
+use crate::time::UnixTime;
 
 impl Admin {
     /// The turn to change what a source pushes: what is read under it is still so when it is written.
@@ -30,22 +32,31 @@ impl Admin {
         self.core.directories.pushing.lock().await
     }
 
-    /// The users of a source.
+    /// The users of a source; reads all users.
     pub async fn users_of(&self, source: &str) -> Result<Vec<User>, AdminError> {
         let mut users = self.all_users().await?;
         users.retain(|user| is_shown(user, source));
         Ok(users)
     }
 
+    /// How many users a source has, and `limit` of them in order of name, without the first `skip`.
+    pub async fn some_users_of(
+        &self,
+        source: &str,
+        skip: usize,
+        limit: usize,
+    ) -> Result<(usize, Vec<User>), AdminError> {
+        let (total, keys) = self.providers_know().await?.users(source, skip, limit);
+        let mut users = Vec::with_capacity(keys.len());
+        for key in keys {
+            users.extend(self.shown(source, &key)?);
+        }
+        Ok((total, users))
+    }
+
     /// The user of a source with this identity.
     pub async fn user_of(&self, source: &str, id: &str) -> Result<User, AdminError> {
-        let key = {
-            let mut known = self.core.directories.identities.lock().await;
-            self.identities(&mut known)
-                .await?
-                .by_id(source, id)
-                .cloned()
-        };
+        let key = self.providers_know().await?.by_id(source, id).cloned();
         let found = key.map(|key| self.shown(source, &key)).transpose()?;
         let found = found.flatten().filter(|user| identity(user) == id);
         found.ok_or(AdminError::NotFound("user"))
@@ -57,38 +68,57 @@ impl Admin {
         source: &str,
         external: &str,
     ) -> Result<Vec<User>, AdminError> {
-        let keys = {
-            let mut known = self.core.directories.identities.lock().await;
-            let known = self.identities(&mut known).await?;
-            known.by_external(source, external)
-        };
-        let called = |user: &User| {
-            let directory = user.directory.as_ref();
-            directory.is_some_and(|one| one.external.as_deref() == Some(external))
-        };
+        let keys = self.providers_know().await?.by_external(source, external);
         let mut found = Vec::new();
         for key in keys {
-            found.extend(self.shown(source, &key)?.filter(called));
+            found.extend(self.shown(source, &key)?);
         }
         Ok(found)
     }
 
-    /// Reads all users when it is asked for the first time.
-    async fn identities<'k>(
-        &self,
-        known: &'k mut Option<Identities>,
-    ) -> Result<&'k mut Identities, AdminError> {
+    /// What providers know; reads all users when it is asked for the first time.
+    async fn providers_know(&self) -> Result<MappedMutexGuard<'_, Identities>, AdminError> {
+        let directories = &self.core.directories;
+        let mut known = directories.identities.lock().await;
         if known.is_none() {
-            *known = Some(Identities::of(&self.all_users().await?));
+            let mut sources = Vec::new();
+            for source in directories.pushed() {
+                let groups = self.core.store.source_groups(&source)?;
+                sources.push((source, groups));
+            }
+            let mut all = Identities::of(sources.into_iter());
+            for user in &self.all_users().await? {
+                all.note(&user.key, Some(user));
+            }
+            *known = Some(all);
         }
-        Ok(known.get_or_insert_default())
+        Ok(MutexGuard::map(known, |known| {
+            known.get_or_insert_default()
+        }))
     }
 
-    /// Notes a user that was pushed; behind the record of it.
-    async fn note_identity(&self, user: &User) {
-        if let Some(known) = &mut *self.core.directories.identities.lock().await {
-            known.note(user);
-        }
+    /// Changes a user or a group of a source, and what providers know of them, in a task of its own: a caller who hangs
+    /// up in between does not leave one without the other.
+    pub(super) async fn change_known(&self, change: Change, by: By) -> Result<(), StoreError> {
+        let touched = Touched::by(&change);
+        let core = Arc::clone(&self.core);
+        let task = tokio::spawn(async move {
+            let done = core.store.change(change, by).await;
+            let mut known = core.directories.identities.lock().await;
+            if matches!(done, Err(StoreError::Unavailable(_))) {
+                // Whether it was carried out shows when they are read again.
+                *known = None;
+            }
+            if let Some(identities) = &mut *known
+                && done.is_ok()
+                && touched.note(identities, &core.store).is_err()
+            {
+                *known = None;
+            }
+            done
+        });
+        task.await
+            .unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())))
     }
 
     /// The user of this name, if the source is shown them.
@@ -150,12 +180,10 @@ impl Admin {
         // By itself, and not as an import: on record as any new user.
         for user in std::mem::take(&mut plan.new) {
             let change = Change::CreateUser(user, None);
-            self.core.store.change(change, by.clone()).await?;
+            self.change_known(change, by.clone()).await?;
         }
         self.carry_out(plan, by).await?;
-        let user = self.user(&key)?;
-        self.note_identity(&user).await;
-        Ok(user)
+        self.user(&key)
     }
 
     /// The other names of a person; `None`: the source says none. A name that leads to another user is left out.
@@ -175,7 +203,7 @@ impl Admin {
             .filter(|_| source.external_is_alias);
         let mut aliases = Vec::new();
         for text in email.into_iter().chain(external) {
-            let Ok(alias) = alias(text, &source.realm) else {
+            let Ok(alias) = named(text, &source.realm) else {
                 continue;
             };
             let is_name = self.core.store.view(&alias)?.is_some();
@@ -190,12 +218,8 @@ impl Admin {
 
     /// What the deletion of a user by the provider does: the user is disabled, in no group of the source, and has no
     /// identity there.
-    pub async fn push_away(
-        &self,
-        mut user: User,
-        groups: &[SourceGroup],
-        by: &By,
-    ) -> Result<(), AdminError> {
+    pub async fn push_away(&self, source: &str, mut user: User, by: &By) -> Result<(), AdminError> {
+        let groups = self.source_groups(source).await?;
         user.groups
             .retain(|name| !groups.iter().any(|group| group.name == *name));
         if let Some(directory) = &mut user.directory {
@@ -204,8 +228,7 @@ impl Admin {
         }
         user.disabled = true;
         let change = Change::UpdateUser(user);
-        self.core.store.change(change, by.clone()).await?;
-        Ok(())
+        Ok(self.change_known(change, by.clone()).await?)
     }
 
     fn new_identity(&self) -> Result<String, AdminError> {
@@ -215,65 +238,132 @@ impl Admin {
     }
 
     /// The groups of a source.
-    pub fn source_groups(&self, source: &str) -> Result<Vec<SourceGroup>, AdminError> {
-        Ok(self.core.store.source_groups(source)?)
+    pub async fn source_groups(&self, source: &str) -> Result<Vec<SourceGroup>, AdminError> {
+        Ok(self.providers_know().await?.groups(source).to_vec())
     }
 
-    /// Makes a group as the source says, new where it has no identity; it and its members.
+    /// The members of a group of a source, and their identities, in order of name.
+    pub async fn members_of(
+        &self,
+        source: &str,
+        group: &SourceGroup,
+    ) -> Result<Vec<(UserKey, String)>, AdminError> {
+        Ok(self.providers_know().await?.members(source, &group.name))
+    }
+
+    /// Makes a group as the source says, new where it has no identity; it and its members. Identities that no user of
+    /// the source has are left out: an identity is never given again, so nothing is lost, and the other members of
+    /// the same request are not kept waiting.
     pub async fn push_group(
         &self,
         source: &Pushed,
         mut group: SourceGroup,
         members: &BTreeSet<String>,
         by: &By,
-    ) -> Result<(SourceGroup, Vec<User>), AdminError> {
+    ) -> Result<SourceGroup, AdminError> {
         check_text("displayName", &group.name)?;
         if let Some(external) = &group.external {
             check_text("externalId", external)?;
         }
-        let mut groups = self.source_groups(&source.name)?;
-        let users = self.users_of(&source.name).await?;
-        let known: HashSet<&str> = users.iter().map(identity).collect();
-        if !members.iter().all(|id| known.contains(id.as_str())) {
-            return invalid("members", "one of them is no user of this source");
+        let groups = self.source_groups(&source.name).await?;
+        let former = self.place(&groups, &mut group, by.at)?;
+        let (wanted, present) = {
+            let known = self.providers_know().await?;
+            let wanted = members
+                .iter()
+                .filter_map(|id| known.by_id(&source.name, id));
+            let wanted: BTreeSet<UserKey> = wanted.cloned().collect();
+            let present = known.members(&source.name, &group.name).into_iter();
+            let present: BTreeSet<UserKey> = present.map(|(key, _)| key).collect();
+            (wanted, present)
+        };
+        let unknown = members.len() - wanted.len();
+        if unknown > 0 {
+            tracing::info!(
+                source = source.name,
+                group = group.name,
+                unknown,
+                "members who are no users of the source were left out"
+            );
         }
-        self.place(&mut groups, &mut group)?;
-        let is_member = |user: &User| members.contains(identity(user));
-        let gained = regrouped(&users, |user| {
-            let mut names = user.groups.clone();
-            if is_member(user) && !names.contains(&group.name) {
-                names.push(group.name.clone());
-            }
-            names
-        });
-        if let Some((key, _)) = gained
-            .iter()
-            .find(|(_, user)| user.groups.len() > MEMBER_OF)
-        {
+        let gained = self.regrouped(source, wanted.difference(&present), |names| {
+            names.push(group.name.clone());
+        })?;
+        let full = |(_, user): &&(UserKey, User)| user.groups.len() > MEMBER_OF;
+        if let Some((key, _)) = gained.iter().find(full) {
             return invalid("members", format!("{key} has 64 groups already"));
         }
+        let left = present.difference(&wanted).next().is_some();
+        let same = former.as_ref() == Some(&group) && gained.is_empty() && !left;
         self.regroup(gained, by).await?;
-        self.set_groups(&source.name, groups.clone(), by).await?;
-        let names: HashSet<&str> = groups.iter().map(|group| group.name.as_str()).collect();
-        let users = self.users_of(&source.name).await?;
-        let lost = regrouped(&users, |user| {
-            let mut left = user.groups.clone();
-            let stays = |name: &str| *name != group.name || is_member(user);
-            left.retain(|name| names.contains(name.as_str()) && stays(name));
-            left
-        });
-        self.regroup(lost, by).await?;
-        let mut users = self.users_of(&source.name).await?;
-        users.retain(is_member);
-        Ok((group, users))
+        if !same {
+            group.modified = by.at;
+            let act = GroupAct {
+                source: source.name.clone(),
+                id: group.id.clone(),
+                group: Some(group.clone()),
+            };
+            let change = Change::SourceGroup(act);
+            self.change_known(change, by.clone()).await?;
+        }
+        // A name that no group has any more, after a change of the name or one that was cut short, goes too.
+        let leaving: BTreeSet<UserKey> = present.difference(&wanted).cloned().collect();
+        self.leave(source, &group.name, leaving, by).await?;
+        Ok(group)
     }
 
-    /// Puts a group among those of the source.
+    /// Takes the name of a group from these users; and every name that no group has from the users of the source.
+    async fn leave(
+        &self,
+        source: &Pushed,
+        name: &str,
+        leaving: BTreeSet<UserKey>,
+        by: &By,
+    ) -> Result<(), AdminError> {
+        let (strays, groups) = {
+            let known = self.providers_know().await?;
+            let groups = known.groups(&source.name).iter();
+            let names: BTreeSet<String> = groups.map(|group| group.name.clone()).collect();
+            (known.strays(&source.name), names)
+        };
+        let mut lost = self.regrouped(source, leaving.iter(), |names| {
+            names.retain(|one| one != name && groups.contains(one));
+        })?;
+        let strays: BTreeSet<UserKey> = strays.difference(&leaving).cloned().collect();
+        lost.extend(self.regrouped(source, strays.iter(), |names| {
+            names.retain(|one| groups.contains(one));
+        })?);
+        self.regroup(lost, by).await
+    }
+
+    /// Those of the users whose groups become others.
+    fn regrouped<'k>(
+        &self,
+        source: &Pushed,
+        keys: impl Iterator<Item = &'k UserKey>,
+        change: impl Fn(&mut Vec<String>),
+    ) -> Result<Vec<(UserKey, User)>, AdminError> {
+        let mut changed = Vec::new();
+        for key in keys {
+            let Some(before) = self.shown(&source.name, key)? else {
+                continue;
+            };
+            let mut after = before.clone();
+            change(&mut after.groups);
+            if after != before {
+                changed.push((key.clone(), after));
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Finds the place of a group among those of the source; the group that is there now.
     fn place(
         &self,
-        groups: &mut Vec<SourceGroup>,
+        groups: &[SourceGroup],
         group: &mut SourceGroup,
-    ) -> Result<(), AdminError> {
+        now: UnixTime,
+    ) -> Result<Option<SourceGroup>, AdminError> {
         let name = group.name.to_lowercase();
         let mut others = groups.iter().filter(|other| other.id != group.id);
         if others.any(|other| other.name.to_lowercase() == name) {
@@ -284,32 +374,34 @@ impl Admin {
                 return invalid("displayName", "a source has at most 2000 groups");
             }
             group.id = self.new_identity()?;
-            groups.push(group.clone());
-            return Ok(());
+            group.created = now;
+            return Ok(None);
         }
-        let known = groups.iter_mut().find(|one| one.id == group.id);
-        *known.ok_or(AdminError::NotFound("group"))? = group.clone();
-        Ok(())
+        let known = groups.iter().find(|one| one.id == group.id);
+        let known = known.ok_or(AdminError::NotFound("group"))?;
+        (group.created, group.modified) = (known.created, known.modified);
+        Ok(Some(known.clone()))
     }
 
     /// Removes a group; its members stay.
     pub async fn remove_source_group(
         &self,
-        source: &str,
+        source: &Pushed,
         id: &str,
         by: &By,
     ) -> Result<(), AdminError> {
-        let mut groups = self.source_groups(source)?;
-        let place = groups.iter().position(|group| group.id == id);
-        let place = place.ok_or(AdminError::NotFound("group"))?;
-        let group = groups.remove(place);
-        let users = self.users_of(source).await?;
-        let lost = regrouped(&users, |user| {
-            let names = user.groups.iter().filter(|name| **name != group.name);
-            names.cloned().collect()
+        let groups = self.source_groups(&source.name).await?;
+        let group = groups.iter().find(|group| group.id == id);
+        let group = group.ok_or(AdminError::NotFound("group"))?;
+        let members = self.members_of(&source.name, group).await?.into_iter();
+        let members: BTreeSet<UserKey> = members.map(|(key, _)| key).collect();
+        self.leave(source, &group.name, members, by).await?;
+        let change = Change::SourceGroup(GroupAct {
+            source: source.name.clone(),
+            id: id.to_owned(),
+            group: None,
         });
-        self.regroup(lost, by).await?;
-        self.set_groups(source, groups, by).await
+        Ok(self.change_known(change, by.clone()).await?)
     }
 
     async fn regroup(&self, changes: Vec<(UserKey, User)>, by: &By) -> Result<(), AdminError> {
@@ -319,34 +411,58 @@ impl Admin {
         };
         self.carry_out(plan, by).await.map(drop)
     }
+}
 
-    async fn set_groups(
-        &self,
-        source: &str,
-        groups: Vec<SourceGroup>,
-        by: &By,
-    ) -> Result<(), AdminError> {
-        if self.source_groups(source)? == groups {
-            return Ok(());
+/// What a change touches of what providers know.
+enum Touched {
+    /// These users, where one is of this source or was of any.
+    Users(Vec<UserKey>, Option<String>),
+    Group(GroupAct),
+    Nothing,
+}
+
+impl Touched {
+    fn by(change: &Change) -> Self {
+        let of = |user: &User| user.directory.as_ref().map(|one| one.source.clone());
+        match change {
+            Change::CreateUser(user, _) | Change::UpdateUser(user) => {
+                Self::Users(vec![user.key.clone()], of(user))
+            }
+            Change::RenameUser(from, user) => {
+                Self::Users(vec![from.clone(), user.key.clone()], of(user))
+            }
+            Change::RemoveUser(key, _) | Change::EraseUser(key) => {
+                Self::Users(vec![key.clone()], None)
+            }
+            Change::SourceGroup(act) => Self::Group(act.clone()),
+            _ => Self::Nothing,
         }
-        let change = Change::SetSourceGroups(source.to_owned(), groups);
-        self.core.store.change(change, by.clone()).await?;
+    }
+
+    /// Notes it as the store has it.
+    fn note(self, known: &mut Identities, store: &Store) -> Result<(), StoreError> {
+        match self {
+            Self::Users(keys, source) => {
+                for key in keys {
+                    if known.concerns(&key, source.as_deref()) {
+                        let user = store.view(&key)?.map(|view| view.user);
+                        known.note(&key, user.as_ref());
+                    }
+                }
+            }
+            Self::Group(act) => match act.group {
+                Some(group) => known.note_group(&act.source, group),
+                None => known.forget_group(&act.source, &act.id),
+            },
+            Self::Nothing => {}
+        }
         Ok(())
     }
 }
 
 /// Who such a name is. People of the console are no matter of a provider.
 fn key(source: &Pushed, login: &str) -> Result<UserKey, AdminError> {
-    let key = if login.contains(['@', '\\']) {
-        UserKey::parse(login)
-    } else {
-        UserKey::with_realm(login, &source.realm)
-    };
-    match key {
-        Ok(key) if key.realm() != CONSOLE => Ok(key),
-        Ok(_) => invalid("userName", "people of the console are not pushed"),
-        Err(_) => invalid("userName", "no user can have this name"),
-    }
+    named(login, &source.realm).or_else(|why| invalid("userName", why))
 }
 
 /// What the provider knows a user by; nothing of whom it has deleted.
@@ -367,22 +483,6 @@ fn comes_back(user: &User, source: &Pushed, person: &Person) -> bool {
         .and_then(|one| one.external.as_ref());
     let deleted = follows(user, &source.name) && identity(user).is_empty();
     deleted && external.is_some() && external == person.external.as_ref()
-}
-
-/// Those of the users whose groups become others.
-fn regrouped(users: &[User], groups: impl Fn(&User) -> Vec<String>) -> Vec<(UserKey, User)> {
-    let changed = users.iter().filter_map(|user| {
-        let groups = groups(user);
-        let other = groups != user.groups;
-        other.then(|| {
-            let after = User {
-                groups,
-                ..user.clone()
-            };
-            (user.key.clone(), after)
-        })
-    });
-    changed.collect()
 }
 
 /// Most groups of a source.

@@ -144,7 +144,7 @@ impl Admin {
         // Before the credentials: of two changes at the same time one is refused.
         if !unchanged || verifiers.is_none() || claimed {
             let change = Change::UpdateUser(user.clone());
-            self.core.store.change(change, by.clone()).await?;
+            self.change_known(change, by.clone()).await?;
             user.revision += 1;
         }
         if let Some(verifiers) = verifiers {
@@ -161,9 +161,7 @@ impl Admin {
         by: By,
     ) -> Result<(), AdminError> {
         let change = Change::RemoveUser(key.clone(), expected);
-        self.core
-            .store
-            .change(change, by)
+        self.change_known(change, by)
             .await
             .map_err(|error| missing(error, "user"))?;
         self.core.locks.ended(key);
@@ -174,7 +172,7 @@ impl Admin {
     /// one. What the audit says of their personal data can never be read again.
     pub async fn erase_user(&self, key: &UserKey, by: By) -> Result<(), AdminError> {
         let change = Change::EraseUser(key.clone());
-        let erased = self.core.store.change(change, by.clone()).await;
+        let erased = self.change_known(change, by.clone()).await;
         // Also where there is no key any more: the erasing before was cut short, or a NAS went on reporting.
         self.login.forget_sessions_of(key, &by).await?;
         erased.map_err(|error| missing(error, "user"))

@@ -91,6 +91,11 @@ calls! {
         at ClientName,
         200 "A decision": Value;
 
+    /// `/validate/check_status` of `LinOTP`, asked by a form.
+    CompatStatusPost = compat_status_post: POST "/compat/{client}/validate/check_status" in "compat" for Access::Network,
+        at ClientName,
+        200 "How it stands": Value;
+
     /// `/validate/check_status` of `LinOTP`: how a challenge stands, by `transactionid`.
     CompatStatus = compat_status: GET "/compat/{client}/validate/check_status" in "compat" for Access::Network,
         at ClientName,

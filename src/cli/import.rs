@@ -10,6 +10,7 @@
 //! all. An import that broke off (the server went, another administrator made the same user meanwhile) is
 //! repeated with `--on-conflict skip`. No message quotes a row: it may hold keys.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -189,7 +190,8 @@ impl Import {
         };
         let mut done = Done::default();
         for dry_run in passes {
-            let batches = Batches::new(source, make, self, &ignore, *dry_run)?;
+            let pass = (&looked.left, *dry_run);
+            let batches = Batches::new(source, make, self, &ignore, pass)?;
             let what = if *dry_run { "check" } else { "import" };
             let bar = output::progress(context.out, what, looked.rows);
             let sent = send(batches, &name, &api, &bar).await;
@@ -199,9 +201,14 @@ impl Import {
         done.bad = looked.bad;
         context.out.show(&done, |done| {
             let verb = if done.dry_run { "Would make" } else { "Made" };
-            let users = output::count(done.users, "user");
+            let mut made = output::count(done.users, "user");
             let tokens = output::count(done.tokens, "token");
-            let mut text = format!("{verb} {users} and {tokens}.");
+            if make == Make::Tokens {
+                made = tokens;
+            } else if done.tokens > 0 {
+                push!(made, " and {tokens}");
+            }
+            let mut text = format!("{verb} {made}.");
             if done.skipped > 0 {
                 let rows = output::count(done.skipped, "row");
                 push!(text, " Left out because they exist: {rows}.");
@@ -262,7 +269,7 @@ impl Import {
         let mut remedy = "correct the file, or leave these rows out: --skip-bad".to_owned();
         if looked.rows > 0 {
             match self
-                .server_refusals(make, source, looked.rows, context)
+                .server_refusals(make, source, (&looked.left, looked.rows), context)
                 .await
             {
                 Ok(refusals) => {
@@ -286,11 +293,11 @@ impl Import {
         &self,
         make: Make,
         source: Source<'_>,
-        rows: u64,
+        (left, rows): (&HashSet<u64>, u64),
         context: &Context,
     ) -> Result<Refusals, CliError> {
         let api = Arc::new(context.transport().await?);
-        let batches = Batches::new(source, make, self, &self.ignore(), true)?;
+        let batches = Batches::new(source, make, self, &self.ignore(), (left, true))?;
         let bar = output::progress(context.out, "check", rows);
         let sent = exchange(batches, &api, &bar).await;
         bar.finish_and_clear();

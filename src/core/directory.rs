@@ -82,8 +82,21 @@ pub struct People {
     pub people: Vec<Person>,
     /// What it says of them; the rest of a user is as it was set here.
     pub says: Vec<Said>,
-    /// Entries that are no person's record, and why.
-    pub unread: Vec<(String, String)>,
+    /// Entries that are no person's record.
+    pub unread: Vec<Unread>,
+}
+
+/// An entry that is no person's record.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Unread {
+    /// What the source calls it.
+    pub entry: String,
+    /// Why it is none.
+    pub why: String,
+    /// The identity, if it has one.
+    pub id: Option<String>,
+    /// The login name, if it has one.
+    pub login: Option<String>,
 }
 
 words! {
@@ -195,7 +208,7 @@ pub struct Directories {
     pushed: ArcSwap<Vec<Pushed>>,
     /// Held while a client changes its users: one at a time.
     pub(crate) pushing: tokio::sync::Mutex<()>,
-    /// Whom providers know; made when one first asks.
+    /// Whom and what providers know; made when one first asks.
     pub(crate) identities: tokio::sync::Mutex<Option<Identities>>,
     directory: ArcSwap<Arc<dyn Directory>>,
     runs: Mutex<BTreeMap<String, LastRun>>,
@@ -228,9 +241,15 @@ impl Directories {
         Arc::clone(&**self.directory.load())
     }
 
-    /// Sets the sources whose clients push.
+    /// Sets the sources whose clients push; before the first of them asks.
     pub fn set_pushed(&self, pushed: Vec<Pushed>) {
         self.pushed.store(Arc::new(pushed));
+    }
+
+    /// Names of the sources whose clients push.
+    pub(crate) fn pushed(&self) -> Vec<String> {
+        let pushed = self.pushed.load();
+        pushed.iter().map(|source| source.name.clone()).collect()
     }
 
     /// The source that this client pushes.

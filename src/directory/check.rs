@@ -18,7 +18,9 @@ impl Server {
         password: &SecretString,
         now: UnixTime,
     ) -> Result<PasswordAnswer, String> {
-        let Some(entry) = self.entry(id).await? else {
+        // The connection is a bind's own: on it the person is known, not the account that reads. It is made meanwhile.
+        let (entry, connected) = tokio::join!(self.entry(id), self.connect());
+        let Some(entry) = entry? else {
             return Ok(PasswordAnswer::Disabled);
         };
         if is_disabled(&entry) {
@@ -27,10 +29,11 @@ impl Server {
         if is_expired(&entry, now) {
             return Ok(PasswordAnswer::Expired);
         }
-        // A connection of its own: on it the person is known, not the account that reads.
-        let mut ldap = self.connect().await?;
+        let mut ldap = connected?;
         let bound = self.bind(&mut ldap, &entry.dn, password).await;
-        let _ = timeout(self.timeout, ldap.unbind()).await;
+        // How the connection ends is of no interest to the person.
+        let patience = self.timeout;
+        tokio::spawn(async move { timeout(patience, ldap.unbind()).await });
         answer(&bound?, &entry)
     }
 

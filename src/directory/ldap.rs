@@ -1,7 +1,7 @@
 //! Asking a directory over LDAP.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ldap3::adapters::{Adapter, EntriesOnly, PagedResults};
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapResult, Scope, SearchEntry, StdStream};
@@ -168,10 +168,17 @@ impl Server {
         let begun = timeout(self.timeout, begun).await;
         let mut found = begun.map_err(|_| late(self.timeout))?.map_err(broke)?;
         let mut entries = Vec::new();
+        let began = Instant::now();
+        let page = usize::try_from(self.ldap.page_size).unwrap_or(1);
         loop {
             let next = timeout(self.timeout, found.next()).await;
             let next = next.map_err(|_| late(self.timeout))?.map_err(broke)?;
             let Some(entry) = next else { break };
+            // A page is one answer, whose entries may come one by one.
+            let pages = u32::try_from(entries.len() / page).unwrap_or(u32::MAX);
+            if began.elapsed() > self.timeout.saturating_mul(pages.saturating_add(1)) {
+                return Err(late(self.timeout));
+            }
             if entries.len() == ENTRIES {
                 return Err(format!(
                     "more than {ENTRIES} entries: narrow `base` or the filter"

@@ -162,7 +162,7 @@ impl Opened {
         match &self.from {
             Reader::Ldap(server, _) => {
                 let entries = server.read().await?;
-                Ok(people::people(&server.ldap, groups, &entries, now))
+                people::people(&server.ldap, groups, &entries, now)
             }
             Reader::Sql(databases) => databases.read(groups).await,
             Reader::File(file) => {

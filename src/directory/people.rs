@@ -6,13 +6,18 @@ use data_encoding::HEXLOWER;
 
 use crate::config::sources::GroupName;
 use crate::config::sources::ldap::Ldap;
-use crate::core::directory::{People, Person, Said};
+use crate::core::directory::{People, Person, Said, Unread};
 use crate::directory::entry::{Entry, normal_dn};
 use crate::directory::ldap::Entries;
 use crate::time::UnixTime;
 
 /// The people of a source, with those of their groups that are taken.
-pub(super) fn people(ldap: &Ldap, taken: &[GroupName], entries: &Entries, now: UnixTime) -> People {
+pub(super) fn people(
+    ldap: &Ldap,
+    taken: &[GroupName],
+    entries: &Entries,
+    now: UnixTime,
+) -> Result<People, String> {
     let groups = Groups::new(taken, &entries.groups);
     let mut found = People {
         says: Said::ALL.to_vec(),
@@ -24,10 +29,25 @@ pub(super) fn people(ldap: &Ldap, taken: &[GroupName], entries: &Entries, now: U
     for entry in &entries.people {
         match person(ldap, entry, &groups, now) {
             Ok(person) => found.people.push(person),
-            Err(why) => found.unread.push((entry.dn.clone(), why)),
+            Err(why) => found.unread.push(Unread {
+                entry: entry.dn.clone(),
+                why,
+                id: identity_of(ldap, entry),
+                login: entry.text(&ldap.login).map(str::to_owned),
+            }),
         }
     }
-    found
+    let none = |attribute: &str| {
+        let entries = &mut entries.people.iter();
+        entries.len() > 0 && entries.all(|entry| entry.octets(attribute).next().is_none())
+    };
+    match [&ldap.id, &ldap.login].into_iter().find(|name| none(name)) {
+        Some(name) => Err(format!(
+            "no entry has `{name}`: see that {} may read it",
+            ldap.bind_dn
+        )),
+        None => Ok(found),
+    }
 }
 
 fn person(
@@ -37,7 +57,7 @@ fn person(
     now: UnixTime,
 ) -> Result<Person, String> {
     let missing = |name: &str| format!("the entry has no `{name}`");
-    let id = entry.octets(&ldap.id).next().and_then(identity);
+    let id = identity_of(ldap, entry);
     let login = entry.text(&ldap.login);
     let text = |name: &str| entry.text(name).map(str::to_owned);
     let mut names = ldap.display_name.iter();
@@ -57,6 +77,10 @@ fn person(
             .collect(),
         disabled: is_disabled(entry) || is_expired(entry, now),
     })
+}
+
+fn identity_of(ldap: &Ldap, entry: &Entry) -> Option<String> {
+    entry.octets(&ldap.id).next().and_then(identity)
 }
 
 /// An identity as text: what is text already, and 16 other octets as Active Directory writes a GUID.
@@ -222,7 +246,7 @@ mod tests {
 
     fn read(more: &str, entries: &Entries) -> People {
         let (ldap, groups) = source(more);
-        people(&ldap, &groups, entries, now())
+        people(&ldap, &groups, entries, now()).unwrap()
     }
 
     fn now() -> UnixTime {
@@ -300,11 +324,26 @@ mod tests {
         };
         let found = read("", &entries);
         assert!(found.people.is_empty());
-        let why: Vec<_> = found.unread.iter().map(|(_, why)| why.as_str()).collect();
+        let why: Vec<_> = found.unread.iter().map(|one| one.why.as_str()).collect();
         assert_eq!(
             why,
             ["the entry has no `entryUUID`", "the entry has no `uid`"]
         );
+        assert_eq!(found.unread[0].login.as_deref(), Some("ann"));
+        assert_eq!(found.unread[1].id.as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn a_directory_that_hides_what_people_are_known_by_is_not_believed() {
+        let entries = Entries {
+            people: vec![Entry::new("uid=ann,dc=eco", &[("uid", &["ann"])])],
+            groups: Vec::new(),
+        };
+        let (ldap, groups) = source("");
+        let why = people(&ldap, &groups, &entries, now()).unwrap_err();
+        assert!(why.starts_with("no entry has `entryUUID`"), "{why}");
+        let none = people(&ldap, &groups, &Entries::default(), now());
+        assert_eq!(none.unwrap().people, []);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Groups that a source pushes.
 
+use crate::time::UnixTime;
+
 /// A group of a source; its members are the users with its name among their groups.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SourceGroup {
@@ -9,4 +11,8 @@ pub struct SourceGroup {
     pub name: String,
     /// What the source calls it.
     pub external: Option<String>,
+    /// When it was made.
+    pub created: UnixTime,
+    /// When it or its members were last changed by the source.
+    pub modified: UnixTime,
 }

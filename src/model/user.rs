@@ -47,6 +47,8 @@ pub struct User {
     pub directory: Option<DirectoryId>,
     /// When the record was made.
     pub created: UnixTime,
+    /// When it was last changed.
+    pub modified: UnixTime,
     /// Rises by one with every change; what a conditional change compares.
     pub revision: u64,
 }
@@ -172,6 +174,7 @@ impl User {
             directory: None,
             language: Language::default(),
             created,
+            modified: created,
             revision: 1,
         }
     }

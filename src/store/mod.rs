@@ -113,8 +113,8 @@ pub use report::{
 pub use reseal::{Cursor, DataKeys};
 pub use seal::KeyPurpose;
 pub use transition::{
-    ACTIONS, By, Change, DeviceAct, DraftAct, Import, Loaded, LoadedFile, Prepared, Prunable,
-    Reanchor, Reseal, WaiverKind,
+    ACTIONS, By, Change, DeviceAct, DraftAct, GroupAct, Import, Loaded, LoadedFile, Prepared,
+    Prunable, Reanchor, Reseal, WaiverKind,
 };
 pub(crate) use transition::{
     ADMINISTRATORS_ONLY, ALIAS_TAKEN, CARRIED, FROZEN, LOCKED_FOR_GOOD, NAME_IS_ALIAS, OTHER_USE,

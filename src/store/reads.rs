@@ -95,11 +95,16 @@ impl Store {
 
     /// The groups that a source has pushed.
     pub fn source_groups(&self, source: &str) -> Result<Vec<SourceGroup>, StoreError> {
-        let key = record::source_groups_key(source);
-        let found = self
-            .rows()
-            .get(Table::Settings, &key, record::source_groups)?;
-        Ok(found.unwrap_or_default())
+        let rows = self.rows();
+        let former = record::all_source_groups_key(source);
+        let former = rows.get(Table::Settings, &former, record::all_source_groups)?;
+        let mut groups = former.unwrap_or_default();
+        let prefix = record::source_group_key(source, "");
+        rows.scan(Table::Settings, &prefix, Bound::Unbounded, |_, row| {
+            groups.push(record::source_group(row)?);
+            Ok(true)
+        })?;
+        Ok(groups)
     }
 
     /// The failures counted against a source.

@@ -65,10 +65,11 @@ pub(crate) use token::{
 };
 pub(crate) use user::{user, user_aliases, user_condition, user_person, user_personal, user_row};
 pub(crate) use various::{
-    Former, address_key, address_mark, backup, backup_row, count, count_row, delegation,
-    delegation_key, delegation_row, draft, draft_key, draft_row, epoch, epoch_row, expiry_key,
-    expiry_time, former, former_row, last_part, loaded, loaded_row, pruned, pruned_row,
-    source_groups, source_groups_key, source_groups_row, time, time_row, waiver, waiver_row,
+    Former, address_key, address_mark, all_source_groups, all_source_groups_key, backup,
+    backup_row, count, count_row, delegation, delegation_key, delegation_row, draft, draft_key,
+    draft_row, epoch, epoch_row, expiry_key, expiry_time, former, former_row, last_part, loaded,
+    loaded_row, pruned, pruned_row, source_group, source_group_key, source_group_row, time,
+    time_row, waiver, waiver_row,
 };
 
 /// Number of the oldest data key that seals a secret in a row; `None`: it holds none.

@@ -3,8 +3,9 @@
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use zeroize::Zeroizing;
 
-use crate::secret::SecretBytes;
+use crate::secret::{SecretBytes, SecretString};
 use crate::token_file::{Fault, Format, Found, Knows, Parts, Tokens, base32_key, key, line_at};
 
 pub(super) fn format(text: &str) -> Option<Format> {
@@ -16,7 +17,11 @@ pub(super) fn format(text: &str) -> Option<Format> {
         Some(Format::TwoFas)
     } else if has("tokens") {
         Some(Format::FreeOtp)
-    } else if has("users") {
+    } else if has("users")
+        || value
+            .get(0)
+            .is_some_and(|realm| realm.get("users").is_some())
+    {
         Some(Format::Keycloak)
     } else {
         None
@@ -66,7 +71,17 @@ enum AegisDb {
 struct AegisEntry {
     r#type: String,
     name: String,
-    info: Value,
+    info: AegisInfo,
+}
+
+#[derive(Deserialize)]
+struct AegisInfo {
+    #[serde(default)]
+    secret: SecretString,
+    algo: Option<String>,
+    digits: Option<Value>,
+    period: Option<Value>,
+    counter: Option<Value>,
 }
 
 pub(super) fn aegis(text: &str) -> Result<Tokens, Fault> {
@@ -82,19 +97,19 @@ pub(super) fn aegis(text: &str) -> Result<Tokens, Fault> {
     };
     let mut tokens = Tokens::default();
     for (entry, line) in entries.iter().zip(lines_of(text, "info")) {
-        let part = |name: &str| text_of(entry.info.get(name));
-        let (digits, period, counter) = (part("digits"), part("period"), part("counter"));
-        let (algorithm, secret) = (part("algo"), part("secret").unwrap_or_default());
+        let info = &entry.info;
+        let (digits, period) = (text_of(info.digits.as_ref()), text_of(info.period.as_ref()));
+        let counter = text_of(info.counter.as_ref());
         let parts = Parts {
             user: Some(&entry.name),
             kind: &entry.r#type,
-            algorithm: algorithm.as_deref(),
+            algorithm: info.algo.as_deref(),
             digits: digits.as_deref(),
             period: period.as_deref(),
             counter: counter.as_deref(),
             ..Parts::default()
         };
-        tokens.add(parts.found(line, base32_key(&secret)));
+        tokens.add(parts.found(line, base32_key(info.secret.expose())));
     }
     Ok(tokens)
 }
@@ -110,7 +125,7 @@ struct TwoFas {
 #[derive(Deserialize)]
 struct TwoFasService {
     name: Option<String>,
-    secret: String,
+    secret: SecretString,
     #[serde(default)]
     otp: Value,
 }
@@ -141,7 +156,7 @@ pub(super) fn two_fas(text: &str) -> Result<Tokens, Fault> {
             counter: counter.as_deref(),
             ..Parts::default()
         };
-        tokens.add(parts.found(line, base32_key(&service.secret)));
+        tokens.add(parts.found(line, base32_key(service.secret.expose())));
     }
     Ok(tokens)
 }
@@ -166,9 +181,10 @@ struct FreeOtpToken {
 pub(super) fn free_otp(text: &str) -> Result<Tokens, Fault> {
     let file: FreeOtp = parse(text, "an export of FreeOTP+")?;
     let mut tokens = Tokens::default();
-    for (token, line) in file.tokens.iter().zip(lines_of(text, "secret")) {
+    for (token, line) in file.tokens.into_iter().zip(lines_of(text, "secret")) {
+        let secret = Zeroizing::new(token.secret);
         let octet = |octet: &i16| u8::try_from(octet.rem_euclid(256)).unwrap_or_default();
-        let octets: Vec<u8> = token.secret.iter().map(octet).collect();
+        let octets: Vec<u8> = secret.iter().map(octet).collect();
         let text = |number: Option<u64>| number.map(|number| number.to_string());
         let digits = text(token.digits.map(u64::from));
         let (period, counter) = (text(token.period.map(u64::from)), text(token.counter));
@@ -187,8 +203,17 @@ pub(super) fn free_otp(text: &str) -> Result<Tokens, Fault> {
 }
 
 #[derive(Deserialize)]
-struct Keycloak {
+struct KeycloakRealm {
+    #[serde(default)]
     users: Vec<KeycloakUser>,
+}
+
+/// One realm, or all of a server.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Keycloak {
+    One(KeycloakRealm),
+    All(Vec<KeycloakRealm>),
 }
 
 #[derive(Deserialize)]
@@ -202,16 +227,38 @@ struct KeycloakUser {
 #[serde(rename_all = "camelCase")]
 struct KeycloakCredential {
     r#type: String,
-    secret_data: Option<String>,
+    secret_data: Option<SecretString>,
     credential_data: Option<String>,
 }
 
-/// Credentials of type `otp`; what they are is JSON in JSON.
+impl KeycloakCredential {
+    /// JSON in JSON.
+    fn secret(&self) -> Option<KeycloakSecret> {
+        serde_json::from_str(self.secret_data.as_ref()?.expose()).ok()
+    }
+
+    /// The same of what is no secret.
+    fn data(&self) -> Option<Value> {
+        serde_json::from_str(self.credential_data.as_deref()?).ok()
+    }
+}
+
+#[derive(Default, Deserialize)]
+struct KeycloakSecret {
+    #[serde(default)]
+    value: SecretString,
+    salt: Option<String>,
+}
+
+/// Credentials of type `otp`, and hashes of passwords.
 pub(super) fn keycloak(text: &str) -> Result<Tokens, Fault> {
-    let file: Keycloak = parse(text, "a realm export of Keycloak")?;
+    let realms = match parse(text, "a realm export of Keycloak")? {
+        Keycloak::One(realm) => vec![realm],
+        Keycloak::All(realms) => realms,
+    };
     let mut tokens = Tokens::default();
     let mut lines = lines_of(text, "credentialData");
-    for user in &file.users {
+    for user in realms.iter().flat_map(|realm| &realm.users) {
         let password = user.credentials.iter().find_map(password_of);
         let mut password = tokens.hash(password.as_deref());
         for credential in &user.credentials {
@@ -223,21 +270,15 @@ pub(super) fn keycloak(text: &str) -> Result<Tokens, Fault> {
             if credential.r#type != "otp" {
                 continue;
             }
-            let inner = |text: &Option<String>| -> Value {
-                let text = text.as_deref().unwrap_or_default();
-                serde_json::from_str(text).unwrap_or_default()
-            };
-            let (secret, data) = (
-                inner(&credential.secret_data),
-                inner(&credential.credential_data),
-            );
+            let secret = credential.secret().unwrap_or_default();
+            let data = credential.data().unwrap_or_default();
             let part = |name: &str| text_of(data.get(name));
             let (digits, period, counter) = (part("digits"), part("period"), part("counter"));
             let (algorithm, kind) = (part("algorithm"), part("subType").unwrap_or_default());
-            let value = text_of(secret.get("value")).unwrap_or_default();
+            let value = secret.value.expose();
             // Without an encoding the octets of the text are the key.
             let key = match part("secretEncoding").as_deref() {
-                Some("BASE32") => base32_key(&value),
+                Some("BASE32") => base32_key(value),
                 None => key(SecretBytes::from(value.as_bytes())),
                 Some(_) => Err("secretEncoding: BASE32 or none".to_owned()),
             };
@@ -269,18 +310,10 @@ fn password_of(credential: &KeycloakCredential) -> Option<String> {
     if credential.r#type != "password" {
         return None;
     }
-    let inner = |text: &Option<String>| -> Option<Value> {
-        serde_json::from_str(text.as_deref().unwrap_or_default()).ok()
-    };
-    let (secret, data) = (
-        inner(&credential.secret_data)?,
-        inner(&credential.credential_data)?,
-    );
-    let part = |name: &str| {
-        let text = secret.get(name)?.as_str()?;
-        Some(text.trim_end_matches('=').to_owned())
-    };
-    let (tag, salt) = (part("value")?, part("salt")?);
+    let (secret, data) = (credential.secret()?, credential.data()?);
+    let tag = secret.value.expose().trim_end_matches('=');
+    let salt = secret.salt?;
+    let salt = salt.trim_end_matches('=');
     let iterations = data.get("hashIterations")?.as_u64()?;
     match data.get("algorithm")?.as_str()? {
         scheme @ ("pbkdf2-sha256" | "pbkdf2-sha512") => {

@@ -11,7 +11,8 @@ use crate::wire::Reader;
 pub(super) fn format(text: &str) -> Option<Format> {
     let mut lines = text.lines().map(str::trim);
     let first = lines.find(|line| !line.is_empty() && !line.starts_with('#'))?;
-    if scheme(first) == Some("otpauth") || scheme(first) == Some("otpauth-migration") {
+    let table = is_table(first) && text.contains("otpauth://");
+    if table || scheme(first).is_some() {
         Some(Format::Otpauth)
     } else if first.starts_with("- ") && text.contains("otpkey:") {
         Some(Format::PrivacyIdeaYaml)
@@ -36,6 +37,21 @@ fn scheme(line: &str) -> Option<&str> {
         .find(|one| scheme.eq_ignore_ascii_case(one))
 }
 
+/// Whether this is the heading of what password managers export: entries with an URI in one of their fields.
+fn is_table(line: &str) -> bool {
+    let fields = line
+        .split(',')
+        .map(|field| field.trim_matches(['"', '\u{feff}']));
+    let mut fields = fields.map(str::to_ascii_lowercase);
+    fields.any(|field| ["totp", "login_totp", "otpauth"].contains(&&*field))
+}
+
+/// The URI in a field of a line.
+fn in_field(line: &str) -> Option<&str> {
+    let from = line.get(line.find("otpauth://")?..)?;
+    from.split(['"', ',']).next()
+}
+
 /// Lines that say something, with their numbers.
 fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let lines = (1..).zip(text.lines().map(str::trim_end));
@@ -47,8 +63,15 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 
 pub(super) fn otpauth(text: &str) -> Tokens {
     let mut tokens = Tokens::default();
+    let table = lines(text).next().is_some_and(|(_, line)| is_table(line));
     for (number, line) in lines(text) {
-        let line = line.trim();
+        let line = if table {
+            // Entries without one hold no token.
+            let Some(uri) = in_field(line) else { continue };
+            uri
+        } else {
+            line.trim()
+        };
         match scheme(line) {
             Some("otpauth") => {
                 let parsed = OtpAuth::parse(line);

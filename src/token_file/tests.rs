@@ -292,3 +292,53 @@ fn values_out_of_range_are_faults() {
         assert!(!fault.what.contains(key));
     }
 }
+
+#[test]
+fn exports_of_other_versions_are_read() {
+    let keycloak = r#"{"users": [{"username": "dora", "credentials": [{"type": "otp",
+        "secretData": "{\"value\":\"AbCdEfGhIjKlMnOpQrSt\"}",
+        "credentialData": "{\"subType\":\"totp\",\"digits\":6,\"period\":30,\"algorithm\":\"HmacSHA1\"}"}]}]}"#;
+    let secret = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+    let vault = format!(
+        "\"Group\",\"Title\",\"Username\",\"Password\",\"TOTP\"\n\"Root\",\"Mail\",\"x\",\"y\",\"\"\n\
+         \"Root\",\"VPN\",\"x\",\"y\",\"otpauth://totp/VPN:alice?secret={secret}&issuer=VPN\"\n"
+    );
+    let two_fas = format!(
+        r#"{{"services": [{{"name": "VPN", "secret": "{secret}", "otp": {{"source": "Link", "account": "alice",
+            "digits": 6, "period": 30, "algorithm": "SHA512", "tokenType": "TOTP"}}}}], "schemaVersion": 4}}"#
+    );
+    let aegis = format!(
+        r#"{{"version": 1, "header": {{}}, "db": {{"version": 3, "entries": [{{"type": "totp", "name": "alice",
+            "icon": null, "groups": ["x"], "info": {{"secret": "{secret}", "algo": "SHA1", "digits": 6,
+            "period": 30}}}}], "groups": [{{"uuid": "x"}}]}}}}"#
+    );
+    for (text, format, user, line) in [
+        (keycloak.to_owned(), Format::Keycloak, "dora", 3),
+        (format!("[{keycloak}]"), Format::Keycloak, "dora", 3),
+        (vault, Format::Otpauth, "alice", 3),
+        (two_fas, Format::TwoFas, "alice", 1),
+        (aegis, Format::Aegis, "alice", 2),
+    ] {
+        assert_eq!(Format::of(&text), Some(format), "{text}");
+        let tokens = read(&text, format, &Said::default()).unwrap();
+        assert_eq!(tokens.faults, [], "{text}");
+        let [found] = tokens.found.as_slice() else {
+            panic!("{text}: {:?}", tokens.found.len());
+        };
+        assert_eq!((found.user.as_deref(), found.line), (Some(user), line));
+    }
+    for (text, format) in [
+        (
+            r#"{"version": 1, "header": {"slots": []}, "db": "RW4="}"#,
+            Format::Aegis,
+        ),
+        (
+            r#"{"services": [], "servicesEncrypted": "a:b:c"}"#,
+            Format::TwoFas,
+        ),
+    ] {
+        assert_eq!(Format::of(text), Some(format));
+        let fault = read(text, format, &Said::default()).unwrap_err();
+        assert!(fault.what.contains("encrypted"), "{fault:?}");
+    }
+}

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use crate::secret::SecretString;
 use crate::token_file::{Fault, Found, Knows, Parts, Tokens, hex_key, line_at};
 
 #[derive(Deserialize)]
@@ -9,7 +10,7 @@ struct Token {
     r#type: String,
     serial: Option<String>,
     owner: Option<String>,
-    otpkey: String,
+    otpkey: SecretString,
     otplen: Option<u8>,
     counter: Option<u64>,
     #[serde(rename = "_hashed_pin")]
@@ -49,7 +50,7 @@ pub(super) fn privacyidea(text: &str) -> Result<Tokens, Fault> {
             counter: counter.as_deref(),
         };
         let pin = tokens.hash(token.hashed_pin.as_deref());
-        let found = parts.found(line, hex_key(&token.otpkey));
+        let found = parts.found(line, hex_key(token.otpkey.expose()));
         tokens.add(found.map(|found| Found {
             knows: Knows {
                 pin,

@@ -25,7 +25,7 @@ impl<'u> Names<'u> {
             .flat_map(|user| user.aliases.iter().map(|alias| (alias, &user.key)));
         let logins = people
             .iter()
-            .filter_map(|person| UserKey::with_realm(&person.login, realm).ok());
+            .filter_map(|person| named(&person.login, realm).ok());
         Self {
             realm,
             users: users.iter().map(|user| (&user.key, user)).collect(),
@@ -55,10 +55,10 @@ impl<'u> Names<'u> {
         let mut aliases: Vec<UserKey> = Vec::new();
         for text in &person.aliases {
             let mut skip = |why: String| skipped.push((person.login.clone(), why));
-            let alias = match alias(text, self.realm) {
+            let alias = match named(text, self.realm) {
                 Ok(alias) => alias,
                 Err(why) => {
-                    skip(why);
+                    skip(format!("alias {text}: {why}"));
                     continue;
                 }
             };
@@ -88,13 +88,15 @@ impl<'u> Names<'u> {
     }
 }
 
-/// Another name as a source writes it; without a realm it is of the source's.
-pub(in crate::admin) fn alias(text: &str, realm: &str) -> Result<UserKey, String> {
-    match UserKey::parse_in(text, realm) {
-        Ok(alias) if alias.realm() == CONSOLE && realm != CONSOLE => Err(format!(
-            "alias {alias}: people of the console have names of their own"
+/// Who a name of a source is, read as at every front end: `name@realm` and `DOMAIN\name` say a realm, and a name
+/// without one is of the source's. No source of another realm names people of the console, nor theirs other people.
+pub(in crate::admin) fn named(text: &str, realm: &str) -> Result<UserKey, String> {
+    let key = UserKey::parse_in(text, realm).map_err(|error| error.to_string())?;
+    match (key.realm() == CONSOLE, realm == CONSOLE) {
+        (true, false) => Err("people of the console have names of their own".to_owned()),
+        (false, true) => Err(format!(
+            "people of the console are of the realm `{CONSOLE}`"
         )),
-        Ok(alias) => Ok(alias),
-        Err(error) => Err(format!("alias: {error}")),
+        _ => Ok(key),
     }
 }

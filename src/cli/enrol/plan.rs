@@ -38,7 +38,11 @@ impl Plan {
     pub(super) async fn make(enrol: &Enrol, api: &Transport) -> Result<Self, CliError> {
         let users = users(enrol, api).await?;
         if users.is_empty() {
-            let none = CliError::new(Exit::NotFound, "no user is named by that");
+            let none = match enrol.group.join("`, `") {
+                groups if groups.is_empty() => "there are no users".to_owned(),
+                groups => format!("no user is in `{}`", printable(&groups)),
+            };
+            let none = CliError::new(Exit::NotFound, none);
             return Err(none.remedy("see who there is: oncegate user list"));
         }
         let tokens = paging::all::<ListTokens>(api, TokenPage::default(), None).await?;

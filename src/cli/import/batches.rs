@@ -1,16 +1,17 @@
 //! A file cut into batches, each as the body of a request.
 
+use std::collections::HashSet;
+
 use crate::api::{ImportRequest, ImportRow};
 use crate::cli::columns;
 use crate::cli::columns::{Brought, Factor};
 use crate::cli::error::CliError;
-use crate::cli::import::rows::check;
-use crate::cli::import::seen::{Seen, aliases, groups};
+use crate::cli::import::rows::understood;
+use crate::cli::import::seen::{aliases, groups};
 use crate::cli::import::{Import, Make, OnConflict, Source};
 use crate::csv::{Ignore, Reader, Row};
 use crate::model::user_key::UserKey;
 use crate::secret::SecretString;
-use crate::time::{Clock as _, SystemClock, UnixTime};
 
 /// Rows that are sent together, and the lines they come from.
 pub(super) struct Batch {
@@ -25,9 +26,10 @@ pub(super) struct Batches<'t> {
     /// Whether the server is only asked.
     pub(super) dry_run: bool,
     existing: &'static str,
-    now: UnixTime,
-    /// The same decisions as when all rows were looked at.
-    seen: Seen,
+    /// Rows that are left out, as was found when all were looked at.
+    left: &'t HashSet<u64>,
+    /// The place of the next row in the file.
+    place: u64,
     /// The row that did not fit into the batch before.
     kept: Option<Kept>,
 }
@@ -46,7 +48,7 @@ impl<'t> Batches<'t> {
         make: Make,
         import: &Import,
         ignore: &Ignore,
-        dry_run: bool,
+        (left, dry_run): (&'t HashSet<u64>, bool),
     ) -> Result<Self, CliError> {
         let rows = source
             .rows(ignore)
@@ -60,8 +62,8 @@ impl<'t> Batches<'t> {
             make,
             dry_run,
             existing,
-            now: SystemClock.now(),
-            seen: Seen::default(),
+            left,
+            place: 0,
             kept: None,
         })
     }
@@ -72,14 +74,16 @@ impl<'t> Batches<'t> {
             return Some(kept);
         }
         loop {
+            let row = self.rows.next()?;
+            self.place += 1;
             // What is wrong was said when all rows were looked at.
-            let Ok(row) = self.rows.next()? else { continue };
-            let Ok((user, factor)) = check(&row, self.make, self.now) else {
-                continue;
-            };
-            if self.seen.check(&row, &user, self.make).is_err() {
+            let Ok(row) = row else { continue };
+            if self.left.contains(&(self.place - 1)) {
                 continue;
             }
+            let Some((user, factor)) = understood(&row, self.make) else {
+                continue;
+            };
             let written = written(&row, &user, factor.as_ref(), self.make);
             // An octet of a text is six at most when it is escaped.
             let octets = FIELDS + 6 * (written.user.len() + row.length());

@@ -1,5 +1,7 @@
 //! What the rows of a file are, known before anything is sent.
 
+use std::collections::HashSet;
+
 use crate::admin::About;
 use crate::cli::columns;
 use crate::cli::columns::{Brought, Factor};
@@ -24,6 +26,8 @@ pub(super) struct Looked {
     pub(super) ignored: Vec<String>,
     /// What to do where the heading is what is wrong.
     pub(super) heading: Option<&'static str>,
+    /// Which rows are left out, by their place in the file from 0.
+    pub(super) left: HashSet<u64>,
 }
 
 pub(super) fn look(source: Source<'_>, make: Make, ignore: &Ignore) -> Looked {
@@ -34,7 +38,7 @@ pub(super) fn look(source: Source<'_>, make: Make, ignore: &Ignore) -> Looked {
         Err(fault) => {
             looked.heading = Some(match source.rows(&Ignore::Unknown) {
                 Ok(_) => "correct it, or leave columns out: --ignore-columns",
-                Err(_) => "give a file whose first line names its columns, as `user,groups,phone`",
+                Err(_) => NAMES,
             });
             looked.bad = 1;
             looked.faults.push(fault);
@@ -61,7 +65,9 @@ pub(super) fn look(source: Source<'_>, make: Make, ignore: &Ignore) -> Looked {
     }
     looked.ignored = rows.ignored().to_vec();
     let now = SystemClock.now();
+    let mut place = 0;
     while let Some(row) = rows.next() {
+        place += 1;
         let faults = match row {
             Err(fault) => vec![fault],
             Ok(row) => {
@@ -81,11 +87,23 @@ pub(super) fn look(source: Source<'_>, make: Make, ignore: &Ignore) -> Looked {
             continue;
         }
         looked.bad += 1;
+        looked.left.insert(place - 1);
         if looked.faults.len() < SHOWN {
             looked.faults.extend(faults);
         }
     }
     looked
+}
+
+/// User and factor of a row that was looked at.
+pub(super) fn understood(row: &Row<'_>, make: Make) -> Option<(UserKey, Option<Brought>)> {
+    let stock = make == Make::Tokens && row.get(columns::USER).is_none();
+    let user = if stock {
+        UserKey::stock()
+    } else {
+        columns::user_key(row).ok()?
+    };
+    Some((user, columns::brought(row).ok()?))
 }
 
 /// Everything about a row that can be known without the server: all that is wrong with it.
@@ -187,6 +205,10 @@ const OF_TOKENS: [usize; 6] = [
     columns::COUNTER,
     columns::SERIAL,
 ];
+
+/// What to do about a heading of other names.
+const NAMES: &str = "say what the file calls its columns, as --map Login=user,Mobile=phone, or have its first line name \
+                     them, as `user,groups,phone`";
 
 /// Most bad rows that are shown.
 pub(super) const SHOWN: usize = 100;

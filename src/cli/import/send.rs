@@ -156,7 +156,7 @@ pub(super) fn refused(name: &str, bad: u64, faults: &[Fault], exit: Exit) -> Cli
     lines.dedup();
     let message = match (bad, lines.len() as u64) {
         (1, _) => format!("{name}: a row cannot be imported"),
-        (bad, shown) if shown < bad => {
+        (bad, shown) if shown < bad && faults.len() >= SHOWN => {
             format!("{name}: {bad} rows cannot be imported; the first {shown} are above")
         }
         (bad, _) => format!("{name}: {bad} rows cannot be imported"),

@@ -18,14 +18,11 @@ fn import() -> Import {
 }
 
 fn batches(text: &str) -> Vec<Batch> {
-    let mut batches = Batches::new(
-        Source::new(text.as_bytes()),
-        Make::Users,
-        &import(),
-        &Ignore::Nothing,
-        false,
-    )
-    .unwrap();
+    let source = Source::new(text.as_bytes());
+    let looked = look(source, Make::Users, &Ignore::Nothing);
+    let pass = (&looked.left, false);
+    let batches = Batches::new(source, Make::Users, &import(), &Ignore::Nothing, pass);
+    let mut batches = batches.unwrap();
     std::iter::from_fn(|| batches.next()).collect()
 }
 

@@ -82,7 +82,7 @@ impl TokenImport {
         let utf8 = std::str::from_utf8(&text);
         let utf8 = utf8.map_err(|_| CliError::usage(format!("{name}: the text cannot be read")))?;
         let format = match self.format {
-            Wanted::Auto => Format::of(utf8),
+            Wanted::Auto => known(&name, utf8)?,
             Wanted::Csv => None,
             Wanted::Format(format) => Some(format),
         };
@@ -157,10 +157,40 @@ fn notes(tokens: &Tokens, unknown: u64, context: &Context) {
     }
 }
 
+/// The format of a text; `None`: CSV of one's own.
+fn known(name: &str, text: &str) -> Result<Option<Format>, CliError> {
+    let format = Format::of(text);
+    if format.is_some() {
+        return Ok(format);
+    }
+    let what = match text.trim_start_matches('\u{feff}').trim_start() {
+        text if text.starts_with(['{', '[']) => {
+            match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+                Err(error) => format!("JSON that is cut off or damaged in line {}", error.line()),
+                Ok(_) => "JSON, and no export of Aegis, 2FAS, FreeOTP+ or Keycloak".to_owned(),
+            }
+        }
+        text if text.starts_with('<') => "XML, and neither PSKC nor SafeNet's".to_owned(),
+        // Fernet, as privacyIDEA encrypts what it exports for another privacyIDEA.
+        text if text.starts_with("gAAAA") => {
+            "an encrypted export of privacyIDEA; it also exports YAML, PSKC and CSV".to_owned()
+        }
+        _ => return Ok(None),
+    };
+    let next = if what.contains("damaged") {
+        "export it again"
+    } else {
+        "export it in a format that the help of this command names, or write a CSV file of it: user,kind,secret"
+    };
+    Err(CliError::usage(format!("{name}: {what}")).remedy(format!("{next}; nothing was imported")))
+}
+
 /// What to do about a file that cannot be read.
 fn remedy(what: &str) -> &'static str {
     match what {
         what if what.contains("whose token") => "say it: --user NAME",
+        what if what.contains("without a password") => "export it again",
+        what if what.contains("DTD") => "take the DOCTYPE out of the file",
         what if what.contains("30 or 60") => "say it: --period 30 or --period 60",
         what if what.contains("encrypted with") => "give the key or password: --key-stdin",
         what if what.contains("key") => "give the right key or password: --key-stdin",

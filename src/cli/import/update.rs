@@ -9,7 +9,7 @@
 //! disable more than a tenth of them is refused unless it was asked for, because it is more often cut off than
 //! right.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use clap::Args;
@@ -82,7 +82,7 @@ impl UserImport {
         }
         let text = self.import.text()?;
         let source = Source::new(&text);
-        self.import.looked(source, Make::Users, context).await?;
+        let looked = self.import.looked(source, Make::Users, context).await?;
         let rows = self.rows(source)?;
         let api = Arc::new(context.transport().await?);
         let users = paging::all::<ListUsers>(&api, UserPage::default(), None).await?;
@@ -96,7 +96,8 @@ impl UserImport {
         self.guard(&plan, &rows, &users)?;
         if !plan.dry_run {
             self.import.on_conflict = OnConflict::Skip;
-            self.carry_out(&plan, source, &rows, &api, context).await?;
+            let from = (source, &looked.left);
+            self.carry_out(&plan, from, &rows, &api, context).await?;
         }
         context.out.show(&plan, told)?;
         Ok(Exit::Done)
@@ -178,7 +179,7 @@ impl UserImport {
     async fn carry_out(
         &self,
         plan: &Plan,
-        source: Source<'_>,
+        (source, left): (Source<'_>, &HashSet<u64>),
         rows: &BTreeMap<UserKey, Wanted>,
         api: &Arc<Transport>,
         context: &Context,
@@ -189,7 +190,7 @@ impl UserImport {
                 Make::Users,
                 &self.import,
                 &self.import.ignore(),
-                false,
+                (left, false),
             )?;
             let bar = output::progress(context.out, "import", rows.len() as u64);
             let sent = send(batches, &self.import.name(), api, &bar).await;

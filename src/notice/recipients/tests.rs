@@ -28,6 +28,7 @@ fn user(phone: Option<&str>, email: Option<&str>) -> User {
         acts: Vec::new(),
         directory: None,
         created: NOW,
+        modified: NOW,
         revision: 1,
     }
 }

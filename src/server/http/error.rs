@@ -306,6 +306,10 @@ impl From<AdminError> for Failure {
                 "see that the source has all of its people: oncegate source sync NAME --dry-run --force shows who \
                  it is, --force does it",
             ),
+            AdminError::Loses { .. } => Self::conflict(error.to_string()).advise(
+                "see that the account that reads the source may still see it: oncegate source sync NAME --dry-run \
+                 --force shows whose it is, --force does it",
+            ),
             AdminError::Core(error) => error.into(),
         }
     }

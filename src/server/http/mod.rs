@@ -38,10 +38,10 @@ use crate::admin::Admin;
 use crate::api::call::Operation;
 use crate::api::{
     CompatAuth, CompatCheck, CompatCheckGet, CompatInit, CompatPoll, CompatPress, CompatPressGet,
-    CompatRadius, CompatRadiusGet, CompatStatus, CompatToken, CompatTokenGet, CompatTokens,
-    CompatTransaction, CompatTransactionGet, CompatTrigger, CompatYubico, CompatYubicoById,
-    ConsoleLink, ConsoleLinkWanted, EnrolPage, EnrolScript, EnrolStyle, Healthz, Metrics, Openapi,
-    Readyz,
+    CompatRadius, CompatRadiusGet, CompatStatus, CompatStatusPost, CompatToken, CompatTokenGet,
+    CompatTokens, CompatTransaction, CompatTransactionGet, CompatTrigger, CompatYubico,
+    CompatYubicoById, ConsoleLink, ConsoleLinkWanted, EnrolPage, EnrolScript, EnrolStyle, Healthz,
+    Metrics, Openapi, Readyz,
 };
 use crate::config::Limits;
 use crate::config::compat::Compat;
@@ -552,6 +552,7 @@ fn routes() -> Routes {
         .on_request::<CompatPress, _, _>(compat::press)
         .on_request::<CompatPressGet, _, _>(compat::press)
         .on_request::<CompatStatus, _, _>(compat::status)
+        .on_request::<CompatStatusPost, _, _>(compat::status)
         .on_request::<CompatToken, _, _>(compat::token)
         .on_request::<CompatTokenGet, _, _>(compat::token)
         .on_request::<CompatTransaction, _, _>(compat::transaction)

@@ -163,7 +163,7 @@ impl Asked<'_> {
 
     async fn users(self) -> Result<Response, ScimError> {
         let admin = self.app.admin();
-        let groups = admin.source_groups(&self.source.name)?;
+        let groups = admin.source_groups(&self.source.name).await?;
         if self.method == Method::POST {
             let person = resource::person(&self.body, "")?;
             let made = admin.push_user(&self.source, person, &self.by).await?;
@@ -188,6 +188,12 @@ impl Asked<'_> {
                 found => vec![found?],
             },
             Some(("externalid", external)) => admin.users_of_external(source, external).await?,
+            None if filter.is_none() => {
+                let (skip, take) = self.query.places();
+                let (total, users) = admin.some_users_of(source, skip, take).await?;
+                let users = users.iter().map(|user| self.shown(user, &groups));
+                return Ok(self.answer_page(total, users));
+            }
             _ => {
                 let users = admin.users_of(source).await?;
                 let all = users.iter().map(|user| self.shown(user, &groups));
@@ -201,7 +207,7 @@ impl Asked<'_> {
     async fn user(self, id: &str) -> Result<Response, ScimError> {
         let admin = self.app.admin();
         let source = self.source.name.as_str();
-        let groups = admin.source_groups(source)?;
+        let groups = admin.source_groups(source).await?;
         let user = admin.user_of(source, id).await?;
         let new = match self.method.as_str() {
             "GET" => {
@@ -209,7 +215,7 @@ impl Asked<'_> {
                 return Ok(answer(StatusCode::OK, &self.query.cut(user)));
             }
             "DELETE" => {
-                admin.push_away(user, &groups, &self.by).await?;
+                admin.push_away(source, user, &self.by).await?;
                 return Ok(StatusCode::NO_CONTENT.into_response());
             }
             "PATCH" => {
@@ -227,50 +233,73 @@ impl Asked<'_> {
 
     async fn groups(self) -> Result<Response, ScimError> {
         if self.method == Method::POST {
+            resource::few_members(&self.body)?;
             return self.put_group(None, &self.body).await;
         }
         let admin = self.app.admin();
         let source = self.source.name.as_str();
         let filter = self.query.filter()?;
-        let users = admin.users_of(source).await?;
-        let groups = admin.source_groups(source)?;
-        let all = groups
-            .iter()
-            .map(|group| Value::Object(self.shown_group(group, &users)));
-        Ok(self.page(all.collect(), filter))
+        let groups = admin.source_groups(source).await?;
+        let bare = groups.iter().map(|group| resource::group(group, None, ""));
+        let fitting = Self::fitting(bare.map(Value::Object).collect(), filter);
+        let (skip, take) = self.query.places();
+        let mut page = Vec::new();
+        for group in fitting.iter().skip(skip).take(take) {
+            let id = get(group, "id").and_then(Value::as_str);
+            let group = groups.iter().find(|group| id == Some(&group.id));
+            if let Some(group) = group {
+                page.push(Value::Object(self.shown_group(group).await?));
+            }
+        }
+        Ok(self.answer_page(fitting.len(), page.into_iter()))
     }
 
     async fn group(self, id: &str) -> Result<Response, ScimError> {
         let admin = self.app.admin();
         let source = self.source.name.as_str();
-        let groups = admin.source_groups(source)?;
+        let groups = admin.source_groups(source).await?;
         let group = groups.iter().find(|group| group.id == id);
         let group = group.ok_or_else(ScimError::missing)?;
         match self.method.as_str() {
             "GET" => {
-                let users = admin.users_of(source).await?;
-                let group = Value::Object(self.shown_group(group, &users));
+                let group = Value::Object(self.shown_group(group).await?);
                 Ok(answer(StatusCode::OK, &self.query.cut(group)))
             }
             "DELETE" => {
-                admin.remove_source_group(source, id, &self.by).await?;
+                let removed = admin.remove_source_group(&self.source, id, &self.by);
+                removed.await?;
                 Ok(StatusCode::NO_CONTENT.into_response())
             }
             "PATCH" => {
-                let users = admin.users_of(source).await?;
-                let mut resource = self.shown_group(group, &users);
+                let admin = self.app.admin();
+                let members = admin.members_of(source, group).await?;
+                let mut resource = resource::group(group, Some(&members), &self.source.realm);
                 patch::apply(&mut resource, &self.body)?;
                 self.put_group(Some(id), &Value::Object(resource)).await
             }
-            _ => self.put_group(Some(id), &self.body).await,
+            _ => {
+                resource::few_members(&self.body)?;
+                self.put_group(Some(id), &self.body).await
+            }
         }
     }
 
-    fn shown_group(&self, group: &SourceGroup, users: &[User]) -> serde_json::Map<String, Value> {
-        let members = users
-            .iter()
-            .filter(|user| user.groups.contains(&group.name));
-        resource::group(group, members, &self.source.realm)
+    /// A group as a resource; without its members where they are not asked for.
+    async fn shown_group(
+        &self,
+        group: &SourceGroup,
+    ) -> Result<serde_json::Map<String, Value>, ScimError> {
+        let admin = self.app.admin();
+        let members = if self.query.asks("members") {
+            Some(admin.members_of(&self.source.name, group).await?)
+        } else {
+            None
+        };
+        Ok(resource::group(
+            group,
+            members.as_deref(),
+            &self.source.realm,
+        ))
     }
 
     async fn put_group(&self, id: Option<&str>, resource: &Value) -> Result<Response, ScimError> {
@@ -279,12 +308,14 @@ impl Asked<'_> {
             id: id.unwrap_or_default().to_owned(),
             name,
             external,
+            created: self.by.at,
+            modified: self.by.at,
         };
         let members: BTreeSet<String> = members.into_iter().collect();
         let admin = self.app.admin();
         let pushed = admin.push_group(&self.source, group, &members, &self.by);
-        let (group, users) = pushed.await?;
-        let group = Value::Object(self.shown_group(&group, &users));
+        let group = pushed.await?;
+        let group = Value::Object(self.shown_group(&group).await?);
         let status = match id {
             None => StatusCode::CREATED,
             Some(_) => StatusCode::OK,
@@ -293,7 +324,15 @@ impl Asked<'_> {
     }
 
     /// Those that the filter takes, a page of them.
-    fn page(&self, mut all: Vec<Value>, filter: Option<(&str, Value)>) -> Response {
+    fn page(&self, all: Vec<Value>, filter: Option<(&str, Value)>) -> Response {
+        let all = Self::fitting(all, filter);
+        let (skip, take) = self.query.places();
+        let total = all.len();
+        self.answer_page(total, all.into_iter().skip(skip).take(take))
+    }
+
+    /// Those that the filter takes.
+    fn fitting(mut all: Vec<Value>, filter: Option<(&str, Value)>) -> Vec<Value> {
         if let Some((name, wanted)) = filter {
             // Identities have a case (RFC 7643 s3.1).
             let exact = EXACT.iter().any(|one| one.eq_ignore_ascii_case(name));
@@ -306,17 +345,16 @@ impl Asked<'_> {
             };
             all.retain(|one| get(one, name).is_some_and(takes));
         }
-        let total = all.len();
-        let start = self.query.start_index.unwrap_or(1).max(1);
-        let count = self.query.count.unwrap_or(PAGE).clamp(0, PAGE);
-        let skip = usize::try_from(start - 1).unwrap_or(usize::MAX);
-        let take = usize::try_from(count).unwrap_or_default();
-        let page = all.into_iter().skip(skip).take(take);
+        all
+    }
+
+    /// A page of so many in all.
+    fn answer_page(&self, total: usize, page: impl Iterator<Item = Value>) -> Response {
         let page: Vec<Value> = page.map(|one| self.query.cut(one)).collect();
         let document = json!({
             "schemas": [LIST],
             "totalResults": total,
-            "startIndex": start,
+            "startIndex": self.query.start_index.unwrap_or(1).max(1),
             "itemsPerPage": page.len(),
             "Resources": page,
         });
@@ -337,6 +375,24 @@ impl Query {
             return Err(ScimError::of(400, "invalidFilter", detail));
         }
         Ok(Some((name, wanted)))
+    }
+
+    /// How many resources stand before the page that is asked for, and how many are in it.
+    fn places(&self) -> (usize, usize) {
+        let start = self.start_index.unwrap_or(1).max(1);
+        let count = self.count.unwrap_or(PAGE).clamp(0, PAGE);
+        let skip = usize::try_from(start - 1).unwrap_or(usize::MAX);
+        (skip, usize::try_from(count).unwrap_or_default())
+    }
+
+    /// Whether this attribute is asked for.
+    fn asks(&self, name: &str) -> bool {
+        let named = |text: &String| {
+            text.split(',')
+                .any(|one| one.trim().eq_ignore_ascii_case(name))
+        };
+        let wanted = self.attributes.as_ref().is_none_or(named);
+        wanted && !self.excluded_attributes.as_ref().is_some_and(named)
     }
 
     /// With the attributes that are asked for (RFC 7644 s3.9).

@@ -59,8 +59,16 @@ struct UserV4<'a> {
     external: Option<&'a str>,
 }
 
+/// The fourth form, and what was added to it.
+#[derive(Serialize, Deserialize)]
+struct UserV5<'a> {
+    #[serde(borrow)]
+    fourth: UserV4<'a>,
+    modified: u64,
+}
+
 /// Reads a row of any form.
-fn form(bytes: &[u8]) -> Result<UserV4<'_>, StoreError> {
+fn form(bytes: &[u8]) -> Result<UserV5<'_>, StoreError> {
     let no_aliases = |second| UserV3 {
         second,
         aliases: Vec::new(),
@@ -72,12 +80,19 @@ fn form(bytes: &[u8]) -> Result<UserV4<'_>, StoreError> {
         }),
         Some(2) => no_aliases(take(2, bytes)?),
         Some(3) => take(3, bytes)?,
-        _ => return take(4, bytes),
+        Some(4) => return Ok(unmodified(take(4, bytes)?)),
+        _ => return take(5, bytes),
     };
-    Ok(UserV4 {
+    Ok(unmodified(UserV4 {
         third,
         external: None,
-    })
+    }))
+}
+
+/// As if it were never changed.
+fn unmodified(fourth: UserV4<'_>) -> UserV5<'_> {
+    let modified = fourth.third.second.first.created;
+    UserV5 { fourth, modified }
 }
 
 /// Version 2: names in other systems are personal data.
@@ -108,10 +123,10 @@ struct PersonalV1 {
     former: Vec<(String, String, u64)>,
 }
 
-/// A user's row at this revision; personal data are sealed under the key of this number.
+/// A user's row at this revision, changed at this time; personal data are sealed under the key of this number.
 pub(crate) fn user_row(
     user: &User,
-    revision: u64,
+    (revision, modified): (u64, UnixTime),
     person: u64,
     sealer: &Sealer,
     entropy: &dyn Entropy,
@@ -165,12 +180,15 @@ pub(crate) fn user_row(
     };
     let external = user.directory.as_ref();
     let external = external.and_then(|one| one.external.as_deref());
-    row(4, &UserV4 { third, external })
+    let fourth = UserV4 { third, external };
+    let modified = modified.as_millis();
+    row(5, &UserV5 { fourth, modified })
 }
 
 /// Reads a user's row and opens the personal data.
 pub(crate) fn user(bytes: &[u8], sealer: &Sealer) -> Result<User, StoreError> {
-    let UserV4 { third, external } = form(bytes)?;
+    let UserV5 { fourth, modified } = form(bytes)?;
+    let UserV4 { third, external } = fourth;
     let UserV2 {
         first: form,
         directory,
@@ -220,24 +238,25 @@ pub(crate) fn user(bytes: &[u8], sealer: &Sealer) -> Result<User, StoreError> {
             disabled,
         }),
         created: UnixTime::from_millis(form.created),
+        modified: UnixTime::from_millis(modified),
         revision: form.revision,
     })
 }
 
 /// The number of the key of a user's personal data, and whether anything is sealed under it.
 pub(crate) fn user_personal(bytes: &[u8]) -> Result<(u64, bool), StoreError> {
-    let form = form(bytes)?.third.second.first;
+    let form = form(bytes)?.fourth.third.second.first;
     Ok((form.person, form.personal.is_some()))
 }
 
 /// The number of the key of a user's personal data.
 pub(crate) fn user_person(bytes: &[u8]) -> Result<u64, StoreError> {
-    Ok(form(bytes)?.third.second.first.person)
+    Ok(form(bytes)?.fourth.third.second.first.person)
 }
 
 /// The row keys of a user's aliases.
 pub(crate) fn user_aliases(bytes: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
-    Ok(form(bytes)?.third.aliases)
+    Ok(form(bytes)?.fourth.third.aliases)
 }
 
 fn personal_place(row: &[u8]) -> Place<'_> {
@@ -280,6 +299,6 @@ fn read_act((touched, actor, at): (String, String, u64)) -> Result<OperatorAct, 
 
 /// What an attempt's conditions compare: revision, and whether the user may come in at all.
 pub(crate) fn user_condition(bytes: &[u8]) -> Result<(u64, bool), StoreError> {
-    let form = form(bytes)?.third.second.first;
+    let form = form(bytes)?.fourth.third.second.first;
     Ok((form.revision, form.disabled))
 }

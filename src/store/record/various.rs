@@ -88,22 +88,44 @@ pub(crate) fn waiver(bytes: &[u8]) -> Result<Waiver, StoreError> {
     Ok(form.into())
 }
 
-/// The key of the groups of a source among the settings.
-pub(crate) fn source_groups_key(source: &str) -> Vec<u8> {
+/// The key of a group of a source among the settings; of no id: what all of them begin with.
+pub(crate) fn source_group_key(source: &str, id: &str) -> Vec<u8> {
+    [b"group\0", source.as_bytes(), b"\0", id.as_bytes()].concat()
+}
+
+/// A group of a source.
+pub(crate) fn source_group_row(group: &SourceGroup) -> Result<Vec<u8>, StoreError> {
+    let times = (group.created.as_millis(), group.modified.as_millis());
+    row(1, &(&group.id, &group.name, &group.external, times))
+}
+
+/// Reads it.
+pub(crate) fn source_group(bytes: &[u8]) -> Result<SourceGroup, StoreError> {
+    let (id, name, external, (created, modified)) = take(1, bytes)?;
+    Ok(SourceGroup {
+        id,
+        name,
+        external,
+        created: UnixTime::from_millis(created),
+        modified: UnixTime::from_millis(modified),
+    })
+}
+
+/// The key of the row that had all groups of a source until each had one.
+pub(crate) fn all_source_groups_key(source: &str) -> Vec<u8> {
     [b"groups\0", source.as_bytes()].concat()
 }
 
-/// The groups of a source.
-pub(crate) fn source_groups_row(groups: &[SourceGroup]) -> Result<Vec<u8>, StoreError> {
-    let form = |one: &SourceGroup| (one.id.clone(), one.name.clone(), one.external.clone());
-    let groups: Vec<(String, String, Option<String>)> = groups.iter().map(form).collect();
-    row(1, &groups)
-}
-
-/// Reads them.
-pub(crate) fn source_groups(bytes: &[u8]) -> Result<Vec<SourceGroup>, StoreError> {
+/// Reads that row.
+pub(crate) fn all_source_groups(bytes: &[u8]) -> Result<Vec<SourceGroup>, StoreError> {
     let groups: Vec<(String, String, Option<String>)> = take(1, bytes)?;
-    let group = |(id, name, external)| SourceGroup { id, name, external };
+    let group = |(id, name, external)| SourceGroup {
+        id,
+        name,
+        external,
+        created: UnixTime::default(),
+        modified: UnixTime::default(),
+    };
     Ok(groups.into_iter().map(group).collect())
 }
 

@@ -80,17 +80,35 @@ impl PersonalKeys {
     pub(crate) fn draw(&self, sealer: &Sealer, entropy: &dyn Entropy) -> Result<u64, StoreError> {
         let mut free = self.free.lock().expect(UNPOISONED);
         if free.0 == free.1 {
-            self.prepare(&mut free, sealer, entropy)?;
+            self.prepare(&mut free, CHUNK, sealer, entropy)?;
         }
         free.0 += 1;
         Ok(free.0 - 1)
+    }
+
+    /// The same for many users, whose keys wait for the disk once.
+    pub(crate) fn draw_many(
+        &self,
+        users: usize,
+        sealer: &Sealer,
+        entropy: &dyn Entropy,
+    ) -> Result<std::ops::Range<u64>, StoreError> {
+        let mut free = self.free.lock().expect(UNPOISONED);
+        let (first, wanted) = (free.0, users as u64);
+        let there = free.1 - first;
+        if there < wanted {
+            let missing = usize::try_from(wanted - there).unwrap_or(users);
+            self.prepare(&mut free, missing.max(MANY), sealer, entropy)?;
+        }
+        free.0 += wanted;
+        Ok(first..free.0)
     }
 
     /// Prepares keys before they run out, so that the writer need not wait for the disk.
     pub(crate) fn refill(&self, sealer: &Sealer, entropy: &dyn Entropy) -> Result<(), StoreError> {
         let mut free = self.free.lock().expect(UNPOISONED);
         if free.1 - free.0 < LOW {
-            self.prepare(&mut free, sealer, entropy)?;
+            self.prepare(&mut free, CHUNK, sealer, entropy)?;
         }
         Ok(())
     }
@@ -98,22 +116,23 @@ impl PersonalKeys {
     fn prepare(
         &self,
         free: &mut (u64, u64),
+        keys: usize,
         sealer: &Sealer,
         entropy: &dyn Entropy,
     ) -> Result<(), StoreError> {
-        let mut slots = Vec::with_capacity(CHUNK * SLOT_OCTETS);
-        for number in (free.1..).take(CHUNK) {
+        let mut slots = Vec::with_capacity(keys * SLOT_OCTETS);
+        for number in (free.1..).take(keys) {
             let key = Key256::new(random(entropy)?);
             let row = number.to_be_bytes();
             let mut slot = sealer.seal(place(&row), key.expose(), entropy)?;
             slot.resize(SLOT_OCTETS, 0);
             slots.extend_from_slice(&slot);
         }
-        let (begin, end) = (free.1 * SLOT, (free.1 + CHUNK as u64) * SLOT);
+        let (begin, end) = (free.1 * SLOT, (free.1 + keys as u64) * SLOT);
         self.file.set_len(end).map_err(disk)?;
         self.file.write(begin, &slots).map_err(disk)?;
         self.file.sync_data().map_err(disk)?;
-        free.1 += CHUNK as u64;
+        free.1 += keys as u64;
         Ok(())
     }
 
@@ -325,6 +344,8 @@ const SLOT: u64 = SLOT_OCTETS as u64;
 const RESEALED: u64 = 2048;
 /// Keys prepared at a time.
 const CHUNK: usize = 256;
+/// The same while many users are imported.
+const MANY: usize = 8192;
 /// Fewer are too few.
 const LOW: u64 = 64;
 const BAD_SLOT: StoreError =

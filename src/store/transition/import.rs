@@ -64,12 +64,19 @@ impl Ready {
 impl Prepared {
     pub(crate) fn new(records: Vec<Import>, keys: Keys<'_>) -> Result<Self, StoreError> {
         let mut ready = Vec::with_capacity(records.len());
+        let is_user = |record: &&Import| matches!(record, Import::User(_));
+        let users = records.iter().filter(is_user).count();
+        let personal = keys.sealer.personal()?;
+        let mut persons = personal.draw_many(users, keys.sealer, keys.entropy)?;
         // The new user before, whose first token may follow.
         let mut fresh: Option<(UserKey, u64)> = None;
         for record in records {
             ready.push(match record {
                 Import::User(user) => {
-                    let person = keys.sealer.personal()?.draw(keys.sealer, keys.entropy)?;
+                    let person = match persons.next() {
+                        Some(person) => person,
+                        None => personal.draw(keys.sealer, keys.entropy)?,
+                    };
                     let write = users::new_row(&user, person, keys)?;
                     fresh = Some((user.key.clone(), person));
                     Ready::User(user, write, person)
@@ -155,22 +162,23 @@ impl Prepared {
                 Ready::Token(token) => (token, None),
             };
             let (token, state) = *token;
-            let twice = !serials.insert(token.serial.clone());
-            refuse_if(twice, "a serial is there twice")?;
+            let first = serials.insert(token.serial.clone());
+            refuse_if(!first, "a serial is there twice")?;
             let owner = record::user_key(&token.user);
             // A user who is new has no tokens but those of this change.
             let made_here = users.get(&token.user).copied();
             if made_here.is_none() {
                 tokens::refuse_twin(rows, &owner, &token, keys)?;
             }
-            let others = tokens.entry(token.user.clone()).or_default();
-            let normal = token.normal_key();
-            let twin = others.contains(&normal);
-            refuse_if(twin, TWIN)?;
-            others.push(normal);
+            // Of the stock, which is no one's, the keys below are enough.
+            if !token.user.is_stock() {
+                let others = tokens.entry(token.user.clone()).or_default();
+                let normal = token.normal_key();
+                refuse_if(others.contains(&normal), TWIN)?;
+                others.push(normal);
+            }
             let seed = record::seed_of(&token, keys.sealer);
-            let twice = seed.is_some_and(|seed| !seeds.insert(seed));
-            refuse_if(twice, SEED_TAKEN)?;
+            refuse_if(seed.is_some_and(|seed| !seeds.insert(seed)), SEED_TAKEN)?;
             writes.extend(match made {
                 Some(made) => made.rows(rows, owner, &token, &state)?,
                 None => {

@@ -14,7 +14,6 @@ use crate::model::clock::Present;
 use crate::model::credential::Credentials;
 use crate::model::device::{DeviceCall, DeviceId};
 use crate::model::enrolment::{Delegation, Enrolment, Link};
-use crate::model::group::SourceGroup;
 use crate::model::id::Serial;
 use crate::model::session::{Report, SessionKey};
 use crate::model::token::{LifeCycle, Token, TokenState};
@@ -56,7 +55,7 @@ pub(crate) use lifecycle::FROZEN;
 pub(crate) use plan::ADMINISTRATORS_ONLY;
 pub use plan::By;
 pub use reseal::Reseal;
-pub use settings::{Loaded, LoadedFile, Prunable};
+pub use settings::{GroupAct, Loaded, LoadedFile, Prunable};
 pub(crate) use tokens::{CARRIED, OTHER_USE, SEED_TAKEN};
 pub use users::WaiverKind;
 pub(crate) use users::{ALIAS_TAKEN, LOCKED_FOR_GOOD, NAME_IS_ALIAS, OWN_REMOVAL};
@@ -216,8 +215,8 @@ pub enum Change {
     },
     /// Declares an outage, or ends it.
     SetOutage(Option<Waiver>),
-    /// The groups of a source as they shall be.
-    SetSourceGroups(String, Vec<SourceGroup>),
+    /// A group of a source as it shall be.
+    SourceGroup(GroupAct),
     /// Lends a right to approve.
     Delegate(Delegation),
     /// Takes it back: from whom, to whom.
@@ -296,7 +295,7 @@ impl Change {
         match self {
             Self::CreateUser(user, known) => users::create(rows, &user, known.as_ref(), keys),
             Self::UpdateUser(user) => users::update(rows, &user, keys),
-            Self::SetSourceGroups(source, groups) => settings::source_groups(&source, &groups),
+            Self::SourceGroup(act) => act.plan(rows),
             Self::RenameUser(from, user) => rename::rename(rows, &from, &user, keys),
             Self::RemoveUser(user, expected) => users::remove(rows, &user, expected, keys),
             Self::EraseUser(user) => users::erase(rows, &user, keys),
@@ -455,6 +454,9 @@ pub const ACTIONS: &[&str] = &[
     "session_update",
     "sessions_end",
     "sessions_forget",
+    "source_group_remove",
+    "source_group_set",
+    "source_sync",
     "sources_forget",
     "store_backup",
     "store_repair",

@@ -31,7 +31,8 @@ pub(super) fn rename(
         users::refuse_existing(rows, &user.key, keys)?;
     }
     let person = person_of(rows, &old)?;
-    let row = record::user_row(user, user.revision + 1, person, keys.sealer, keys.entropy)?;
+    let next = (user.revision + 1, keys.now);
+    let row = record::user_row(user, next, person, keys.sealer, keys.entropy)?;
     let mut writes = vec![
         gone(Table::Users, old.clone()),
         put(Table::Users, new.clone(), row),

@@ -11,7 +11,7 @@ use crate::model::issue::day;
 use crate::model::source::SourceState;
 use crate::model::user::Waiver;
 use crate::store::journal::Head;
-use crate::store::record::Table;
+use crate::store::record::{RowWrite, Table};
 use crate::store::transition::plan::Plan;
 use crate::store::transition::rows::{Keys, gone, put, some};
 use crate::store::transition::users::waiver_detail;
@@ -36,12 +36,50 @@ pub(super) fn outage(rows: &Working<'_>, outage: Option<&Waiver>) -> Result<Plan
     Ok(plan.detail(outage.map(waiver_detail)))
 }
 
-/// The groups of a source as they shall be.
-pub(super) fn source_groups(source: &str, groups: &[SourceGroup]) -> Result<Plan, StoreError> {
-    let row = record::source_groups_row(groups)?;
-    let writes = vec![put(Table::Settings, record::source_groups_key(source), row)];
-    let plan = Plan::new("source_groups", &source, writes);
-    Ok(plan.detail(count(groups.len() as u64, "group")))
+/// A group of a source as it shall be.
+#[derive(Clone, Debug)]
+pub struct GroupAct {
+    /// The source.
+    pub source: String,
+    /// The identity of the group.
+    pub id: String,
+    /// The group; none: there is none any more.
+    pub group: Option<SourceGroup>,
+}
+
+impl GroupAct {
+    pub(super) fn plan(&self, rows: &Working<'_>) -> Result<Plan, StoreError> {
+        let key = record::source_group_key(&self.source, &self.id);
+        let mut writes = apart(rows, &self.source)?;
+        writes.retain(|other| other.key != key);
+        let (action, name) = if let Some(group) = &self.group {
+            writes.push(source_group_write(&self.source, group)?);
+            ("source_group_set", Some(group.name.clone()))
+        } else {
+            let group = rows.get(Table::Settings, &key, record::source_group)?;
+            writes.push(gone(Table::Settings, key));
+            ("source_group_remove", group.map(|group| group.name))
+        };
+        Ok(Plan::new(action, &self.source, writes).detail(name))
+    }
+}
+
+fn source_group_write(source: &str, group: &SourceGroup) -> Result<RowWrite, StoreError> {
+    let key = record::source_group_key(source, &group.id);
+    Ok(put(Table::Settings, key, record::source_group_row(group)?))
+}
+
+/// Each group of a source gets a row of its own where one row still has them all.
+fn apart(rows: &Working<'_>, source: &str) -> Result<Vec<RowWrite>, StoreError> {
+    let key = record::all_source_groups_key(source);
+    let groups = rows.get(Table::Settings, &key, record::all_source_groups)?;
+    let Some(groups) = groups else {
+        return Ok(Vec::new());
+    };
+    let writes = groups.iter().map(|group| source_group_write(source, group));
+    let mut writes: Vec<RowWrite> = writes.collect::<Result<_, _>>()?;
+    writes.push(gone(Table::Settings, key));
+    Ok(writes)
 }
 
 /// Lends a right to approve.

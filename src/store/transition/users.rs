@@ -55,7 +55,8 @@ pub(super) fn create(
 /// The row of a new user.
 pub(super) fn new_row(user: &User, person: u64, keys: Keys<'_>) -> Result<RowWrite, StoreError> {
     let key = record::user_key(&user.key);
-    let row = record::user_row(user, 1, person, keys.sealer, keys.entropy)?;
+    let first = (1, user.created);
+    let row = record::user_row(user, first, person, keys.sealer, keys.entropy)?;
     Ok(put(Table::Users, key, row))
 }
 
@@ -139,8 +140,8 @@ fn changed_row(
     keys: Keys<'_>,
 ) -> Result<RowWrite, StoreError> {
     let person = person_of(rows, &key)?;
-    let revision = user.revision + 1;
-    let row = record::user_row(user, revision, person, keys.sealer, keys.entropy)?;
+    let next = (user.revision + 1, keys.now);
+    let row = record::user_row(user, next, person, keys.sealer, keys.entropy)?;
     Ok(put(Table::Users, key, row))
 }
 

@@ -310,7 +310,49 @@ async fn the_shapes_are_off_and_for_named_addresses_only() {
     })
     .await;
     let path = "/compat/keycloak/validate/check";
-    let (status, answer) = ask(&app, "POST", path, "x", "user=nemo&pass=x").await;
-    assert_eq!(status, StatusCode::BAD_REQUEST);
-    assert_eq!(answer["result"]["error"]["code"], 904);
+    for (form, wanted) in [
+        ("user=nemo&pass=x", (400, 904)),
+        ("serial=NONE1&pass=x", (404, 601)),
+    ] {
+        let (status, answer) = ask(&app, "POST", path, "x", form).await;
+        assert_eq!(status, wanted.0, "{form}: {answer}");
+        assert_eq!(answer["result"]["error"]["code"], wanted.1);
+        let message = answer["result"]["error"]["message"].as_str().unwrap();
+        assert!(
+            message.starts_with(&format!("ERR{}: ", wanted.1)),
+            "{message}"
+        );
+        assert_eq!(answer["detail"], Value::Null);
+    }
+}
+
+/// A body in JSON, with numbers and flags as they are.
+#[tokio::test]
+async fn a_body_in_json_is_read_as_a_form() {
+    let app = lab(compat("app", Shape::PrivacyIdea)).await;
+    let token = json!({ "user": "alice", "kind": "hotp", "active": true, "serial": "H1",
+                        "secret": "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJR" });
+    let made = app.admin("POST", "/v1/admin/tokens", Some(token)).await;
+    assert_eq!(made.status, 201);
+    let check = async |body: Value| {
+        let request = Request::builder()
+            .method("POST")
+            .uri("/compat/app/validate/check")
+            .header("content-type", "application/json; charset=utf-8")
+            .body(Body::from(body.to_string()))
+            .unwrap();
+        send(&app.local, request).await.status().as_u16()
+    };
+    for (body, status) in [
+        (
+            json!({ "user": "alice", "pass": 755_224, "otponly": true }),
+            200,
+        ),
+        (json!({ "serial": "H1", "pass": "x" }), 200),
+        (json!({ "user": ["alice"], "pass": "x" }), 400),
+        (json!({ "user": { "a": 1 }, "pass": "x" }), 400),
+        (json!([1]), 400),
+    ] {
+        assert_eq!(check(body.clone()).await, status, "{body}");
+    }
 }

@@ -7,6 +7,7 @@ pub(crate) mod explained;
 pub(crate) mod service;
 pub(crate) mod vectors;
 
+pub(crate) mod between;
 pub(crate) mod codes;
 pub(crate) mod console;
 pub(crate) mod corp;

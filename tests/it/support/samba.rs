@@ -41,6 +41,7 @@ impl Samba {
         let run = format!(
             "ip link set lo up; mount -t tmpfs none /run; mkdir -p /run/samba; exec samba -F --no-process-group \
              -s {at}/dc/etc/smb.conf -M single --option='server services=ldap,cldap,rpc,kdc,drepl' \
+             --option='ldap server require strong auth=no' \
              --option='tls cafile={at}/ca.pem' --option='tls certfile={at}/ldap.pem' --option='tls keyfile={at}/ldap.key'"
         );
         let log = fs::File::create(dir.path().join("log")).unwrap();
@@ -109,17 +110,23 @@ impl Samba {
         self.dir.path().join("ca.pem")
     }
 
-    /// Makes its staff the source `corp` of an installation.
-    pub(crate) fn table(&self, site: &Path, more: &str) {
+    /// The process whose network it is in.
+    pub(crate) fn process(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Makes its staff the source `corp` of an installation, asked at this URL.
+    pub(crate) fn table(&self, site: &Path, url: &str, more: &str) {
         fs::write(site.join("reader.password"), PASSWORD).unwrap();
         let table = format!(
-            "\n[source.corp]\nkind = \"ldap\"\nschema = \"ad\"\nurl = \"ldaps://127.0.0.1\"\nca_file = \"{}\"\n\
+            "\n[source.corp]\nkind = \"ldap\"\nschema = \"ad\"\nurl = \"{url}\"\nca_file = \"{}\"\n\
              base = \"OU=Staff,DC=eco,DC=test\"\nbind_dn = \"Administrator@eco.test\"\nsecret_file = \"reader.password\"\n{more}\n",
             self.ca().display()
         );
         let file = site.join("oncegate.toml");
-        let before = fs::read_to_string(&file).unwrap();
-        fs::write(&file, before + &table).unwrap();
+        let written = fs::read_to_string(&file).unwrap();
+        let before = written.split("\n[source.corp]").next().unwrap();
+        fs::write(&file, format!("{before}{table}")).unwrap();
     }
 }
 

@@ -129,6 +129,11 @@ impl Slapd {
         .unwrap();
     }
 
+    /// Where it listens without TLS.
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
+    }
+
     /// Without TLS at first.
     pub(crate) fn url(&self) -> String {
         format!("ldap://127.0.0.1:{}", self.port)

@@ -83,6 +83,7 @@ pub(crate) fn user(name: &str) -> User {
         directory: None,
         language: oncegate::model::message::Language::default(),
         created: NOW,
+        modified: NOW,
         revision: 1,
     }
 }

@@ -7,6 +7,7 @@ use std::fs;
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 
+use crate::support::between::{Between, Meddling, faults};
 use crate::support::daemon::Site;
 use crate::support::samba::Samba;
 use crate::support::{require, skip};
@@ -20,6 +21,9 @@ const PEOPLE: [(&str, &str); 6] = [
     ("gone", ""),
 ];
 
+/// Besides those, `p1`, `p2`, ...
+const OTHERS: usize = 10;
+
 fn password(name: &str) -> String {
     format!("{name}-Passw0rd1")
 }
@@ -27,7 +31,10 @@ fn password(name: &str) -> String {
 /// The people, and groups of which two are in each other.
 fn staff() -> String {
     let mut ldif = String::new();
-    for (name, more) in PEOPLE {
+    let others = (1..=OTHERS).map(|number| format!("p{number}"));
+    let others: Vec<String> = others.collect();
+    let others = others.iter().map(|name| (name.as_str(), ""));
+    for (name, more) in PEOPLE.into_iter().chain(others) {
         let quoted: Vec<u8> = format!("\"{}\"", password(name))
             .encode_utf16()
             .flat_map(u16::to_le_bytes)
@@ -63,6 +70,7 @@ fn user(site: &Site, name: &str) -> Value {
 }
 
 #[test]
+#[allow(clippy::too_many_lines)] // one start of the controller
 fn row_a16_users_follow_active_directory_and_log_in_with_its_passwords() {
     for (tool, package) in [("samba-tool", "samba"), ("ldapmodify", "ldap-utils")] {
         if !require(tool, package) {
@@ -77,6 +85,7 @@ fn row_a16_users_follow_active_directory_and_log_in_with_its_passwords() {
     let site = Site::new();
     samba.table(
         &site.path(),
+        "ldaps://127.0.0.1",
         "every = \"never\"\npassword = true\ntimeout = \"5s\"\nbind_timeout = \"5s\"",
     );
     let policy = "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"password\"]\n";
@@ -86,7 +95,7 @@ fn row_a16_users_follow_active_directory_and_log_in_with_its_passwords() {
     let daemon = site.serve_by(&inside);
 
     let done = site.json(&["source", "sync", "corp"]);
-    assert_eq!(done["counts"]["created"], 6, "{done}");
+    assert_eq!(done["counts"]["created"], 16, "{done}");
     let ann = user(&site, "ann");
     assert_eq!(ann["groups"], json!(["inner", "outer", "outer2"]));
     assert_eq!(
@@ -153,8 +162,23 @@ fn row_a16_users_follow_active_directory_and_log_in_with_its_passwords() {
     assert_eq!(verify("rob", &password("bob")).0, Some(0));
     assert_eq!(
         site.json(&["source", "sync", "corp"])["counts"]["unchanged"],
-        5
+        15
     );
+
+    // Slow, lying and shrinking; then dead.
+    drop(daemon);
+    let between = Between::start("127.0.0.1:389".parse().unwrap(), Some(samba.process()));
+    samba.table(
+        &site.path(),
+        &format!("ldap://127.0.0.1:{}", between.port),
+        "starttls = false\nevery = \"never\"\npassword = true\ntimeout = \"1s\"\npage_size = 5",
+    );
+    let daemon = site.serve_by(&inside);
+    faults(&site, &between);
+    between.set(Meddling::Stall(0));
+    assert_eq!(verify("p1", &password("p1")).0, Some(3));
+    between.set(Meddling::Nothing);
+    assert_eq!(verify("p1", &password("p1")).0, Some(0));
     drop(samba);
     let output = site.run(&["source", "sync", "corp"]);
     assert_eq!(output.status.code(), Some(3), "{output:?}");

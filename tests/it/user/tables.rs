@@ -240,7 +240,8 @@ fn row_a16_users_follow_a_file() {
     fails(&site, 3, "a list of objects");
     fs::write(
         &json,
-        r#"[{"id": 1, "user": "kim", "alias": ["k@corp.example", "chief"]}, {"id": "2", "user": "leeh"}]"#,
+        r#"[{"id": 1, "user": "kim", "alias": ["k@corp.example", "chief"]}, {"id": "2", "user": "leeh"},
+            {"id": 3, "user": "Upn@Corp.Example"}, {"id": 4, "user": "boss@console"}]"#,
     )
     .unwrap();
     // The daemon reads it by itself, soon after its start.
@@ -258,11 +259,27 @@ fn row_a16_users_follow_a_file() {
         "the file says nothing of groups"
     );
     assert_eq!(user(&site, "leeh")["disabled"], false);
+    // A name says its realm as at every front end, and no source of another realm makes an administrator.
+    let upn = user(&site, "upn@corp.example");
+    assert_eq!(
+        (&upn["user"], &upn["realm"], &upn["source"]),
+        (
+            &json!("upn@corp.example"),
+            &json!("corp.example"),
+            &json!("hr")
+        )
+    );
     let dry = sync(&site, &["--dry-run"]);
     assert_eq!(
         dry["skipped"][0]["why"], "alias chief@default: a user has this name",
         "{dry}"
     );
+    let why = "people of the console have names of their own";
+    assert_eq!(
+        dry["skipped"][1],
+        json!({"entry": "boss@console", "why": why})
+    );
+    assert_eq!(dry["counts"]["unchanged"], 3, "{dry}");
     drop(daemon);
     table(
         &site,

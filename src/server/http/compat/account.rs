@@ -26,13 +26,14 @@ use crate::api::jwt::{self, Claims};
 use crate::login::LoginAnswer;
 use crate::model::client::{Access, Client, Scope};
 use crate::model::kind::Kind;
+use crate::model::reason::Reason;
 use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::otp::{Algorithm, Digits, Period};
 use crate::qr;
 use crate::secret::SecretBytes;
 use crate::server::http::App;
 use crate::server::http::caller::Caller;
-use crate::server::http::compat::answer::{privacyidea, privacyidea_error, told};
+use crate::server::http::compat::answer::{no_such, privacyidea, privacyidea_error, told};
 use crate::server::http::compat::asked::{Asked, How};
 use crate::server::http::error::Failure;
 use crate::server::http::offered::otpauth_uri;
@@ -87,11 +88,21 @@ pub(crate) async fn trigger(
     if !Caller::Key(account).may_verify() {
         return Ok(forbidden("triggerchallenge"));
     }
-    let Some(user) = asked.user() else {
-        return Ok(privacyidea_error(905, "Missing parameter: 'user'"));
+    let by_name = asked.user();
+    let by_serial = by_name.is_none();
+    let named = match by_name {
+        Some(user) => Some(user),
+        None => asked.owner(&app)?,
     };
-    let shape = asked.compat.shape;
-    let decided = asked.decide(&app, user, How::Trigger).await?;
+    let Some(user) = named else {
+        let what = "Missing parameter: 'user' or 'serial'";
+        return Ok(privacyidea_error(905, what));
+    };
+    let (shape, show) = (asked.compat.shape, asked.compat.show_unknown_user);
+    let decided = asked.decide(&app, user.clone(), How::Trigger).await?;
+    if show && decided.reason == Reason::UnknownUser {
+        return Ok(no_such(shape, (!by_serial).then_some(&*user)));
+    }
     let asks = matches!(decided.answer, LoginAnswer::Challenge(_));
     let mut answer = if asks {
         told(shape, &app, decided.answer, false)

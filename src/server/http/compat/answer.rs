@@ -47,17 +47,19 @@ pub(super) fn told(shape: Shape, app: &App, answer: LoginAnswer, answers: bool) 
         }
         (_, LoginAnswer::Challenge(asked)) => {
             let (id, message) = (asked.id, asked.prompt);
-            let kind = match asked.factor.as_str() {
-                "sms" => "sms",
-                "email" => "email",
-                _ => "totp",
+            // The client of a push polls; others ask for a code.
+            let (kind, mode) = match asked.factor.as_str() {
+                "push" => ("push", "poll"),
+                "sms" => ("sms", "interactive"),
+                "email" => ("email", "interactive"),
+                _ => ("totp", "interactive"),
             };
             let one = json!({
-                "client_mode": "interactive", "message": message, "serial": "", "type": kind,
+                "client_mode": mode, "message": message, "serial": "", "type": kind,
                 "transaction_id": id,
             });
             let detail = json!({
-                "client_mode": "interactive", "preferred_client_mode": "interactive",
+                "client_mode": mode, "preferred_client_mode": mode,
                 "message": message, "messages": [message], "serial": "", "type": kind,
                 "transaction_id": id, "transaction_ids": [id], "multi_challenge": [one],
                 "threadid": 0,
@@ -98,6 +100,25 @@ pub(super) fn refused(shape: Shape, code: u16, message: &str) -> Response {
                 "result": { "status": false, "error": error },
             });
             Json(answer).into_response()
+        }
+    }
+}
+
+/// That there is no user, or no token, of this name, for clients that are told.
+pub(super) fn no_such(shape: Shape, user: Option<&str>) -> Response {
+    match user {
+        Some(user) => refused(
+            shape,
+            904,
+            &format!("ERR904: User <{user}> does not exist."),
+        ),
+        None => {
+            let what = "ERR601: The requested token could not be found.";
+            let mut response = refused(shape, 601, what);
+            if shape != Shape::LinOtp {
+                *response.status_mut() = StatusCode::NOT_FOUND;
+            }
+            response
         }
     }
 }

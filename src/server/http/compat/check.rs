@@ -13,7 +13,7 @@ use crate::login::LoginAnswer;
 use crate::login::begin::Standing;
 use crate::model::reason::Reason;
 use crate::server::http::App;
-use crate::server::http::compat::answer::{linotp, privacyidea, refused, told};
+use crate::server::http::compat::answer::{linotp, no_such, privacyidea, refused, told};
 use crate::server::http::compat::asked::{Asked, How, UNKNOWN};
 use crate::server::http::error::Failure;
 
@@ -24,7 +24,9 @@ pub(crate) async fn check(
 ) -> Result<Response, Failure> {
     let (asked, _) = Asked::read(&app, &name, request).await?;
     let (shape, show) = (asked.compat.shape, asked.compat.show_unknown_user);
-    let named = match asked.user() {
+    let by_name = asked.user();
+    let by_serial = by_name.is_none();
+    let named = match by_name {
         Some(user) => Some(user),
         None => asked.owner(&app)?,
     };
@@ -43,8 +45,7 @@ pub(crate) async fn check(
         app.compat_rounds().note(&client, &round.id, &user, at);
     }
     if show && decided.reason == Reason::UnknownUser {
-        let what = format!("ERR904: User <{user}> does not exist.");
-        return Ok(refused(shape, 904, &what));
+        return Ok(no_such(shape, (!by_serial).then_some(&*user)));
     }
     Ok(Json(told(shape, &app, decided.answer, answers)).into_response())
 }

@@ -99,12 +99,24 @@ impl Form {
     }
 }
 
-/// A value of a JSON body.
+/// A value of a JSON body: a text, or a number or a flag, which a form would have as text too.
 struct Text(SecretString);
 
 impl<'de> serde::Deserialize<'de> for Text {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(|text| Self(SecretString::new(text)))
+        #[derive(serde::Deserialize)]
+        #[serde(untagged)]
+        enum Value {
+            Text(String),
+            Number(u64),
+            Flag(bool),
+        }
+        let text = match Value::deserialize(deserializer)? {
+            Value::Text(text) => text,
+            Value::Number(number) => number.to_string(),
+            Value::Flag(flag) => flag.to_string(),
+        };
+        Ok(Self(SecretString::new(text)))
     }
 }
 

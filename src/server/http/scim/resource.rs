@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::core::directory::Person;
 use crate::model::group::SourceGroup;
 use crate::model::user::User;
+use crate::model::user_key::UserKey;
 use crate::server::http::scim::error::ScimError;
 use crate::server::http::scim::patch::get;
 
@@ -27,7 +28,7 @@ pub(super) fn user(user: &User, groups: &[SourceGroup], realm: &str) -> Map<Stri
         "externalId",
         json!(follows.and_then(|one| one.external.as_ref())),
     );
-    set("userName", json!(user_name(user, realm)));
+    set("userName", json!(user_name(&user.key, realm)));
     set("displayName", json!(user.display_name));
     set("active", json!(!user.disabled));
     if let Some(name) = &user.display_name {
@@ -57,6 +58,7 @@ pub(super) fn user(user: &User, groups: &[SourceGroup], realm: &str) -> Map<Stri
         json!({
             "resourceType": "User",
             "created": user.created.rfc3339(),
+            "lastModified": user.modified.rfc3339(),
             "location": format!("/scim/v2/Users/{id}"),
         }),
     );
@@ -64,25 +66,22 @@ pub(super) fn user(user: &User, groups: &[SourceGroup], realm: &str) -> Map<Stri
 }
 
 /// The name as the provider has it: with its domain, or without the realm of the source where that is no domain.
-fn user_name(user: &User, realm: &str) -> String {
-    if user.key.realm() == realm && !realm.contains('.') {
-        user.key.name().to_owned()
+fn user_name(user: &UserKey, realm: &str) -> String {
+    if user.realm() == realm && !realm.contains('.') {
+        user.name().to_owned()
     } else {
-        user.key.joined()
+        user.joined()
     }
 }
 
-/// A group as a resource, with these members.
-pub(super) fn group<'u>(
+/// A group as a resource, with these members if any are asked for: names and identities.
+pub(super) fn group(
     group: &SourceGroup,
-    members: impl Iterator<Item = &'u User>,
+    members: Option<&[(UserKey, String)]>,
     realm: &str,
 ) -> Map<String, Value> {
-    let member = |user: &User| {
-        let id = user.directory.as_ref().map(|one| one.id.as_str());
-        json!({ "value": id, "display": user_name(user, realm), "type": "User" })
-    };
-    let members: Vec<Value> = members.map(member).collect();
+    let member = |(user, id): &(UserKey, String)| json!({ "value": id, "display": user_name(user, realm), "type": "User" });
+    let members = members.map(|all| all.iter().map(member).collect::<Vec<Value>>());
     let mut fields = Map::new();
     for (name, value) in [
         ("schemas", json!([GROUP])),
@@ -92,7 +91,12 @@ pub(super) fn group<'u>(
         ("members", json!(members)),
         (
             "meta",
-            json!({ "resourceType": "Group", "location": format!("/scim/v2/Groups/{}", group.id) }),
+            json!({
+                "resourceType": "Group",
+                "created": group.created.rfc3339(),
+                "lastModified": group.modified.rfc3339(),
+                "location": format!("/scim/v2/Groups/{}", group.id),
+            }),
         ),
     ] {
         if !value.is_null() {
@@ -180,8 +184,18 @@ fn of_kind(resource: &Value, name: &str, kinds: &[&str]) -> Option<String> {
     found.filter(|text| !text.trim().is_empty())
 }
 
-/// Most members of a group.
+/// Most members of a request that names all of them.
 const MEMBERS: usize = 10_000;
+
+/// Refuses a group with too many members.
+pub(super) fn few_members(resource: &Value) -> Result<(), ScimError> {
+    let listed = get(resource, "members").and_then(Value::as_array);
+    if listed.is_some_and(|listed| listed.len() > MEMBERS) {
+        let detail = "a group is sent with at most 10000 members: add more by PATCH";
+        return Err(ScimError::of(400, "invalidValue", detail));
+    }
+    Ok(())
+}
 
 /// What a resource says of a group: name, the provider's id, and the members' ids.
 pub(super) fn group_of(
@@ -198,10 +212,6 @@ pub(super) fn group_of(
             return Err(ScimError::of(400, "invalidValue", "`members` is a list"));
         }
     };
-    if listed.len() > MEMBERS {
-        let detail = "a group has at most 10000 members";
-        return Err(ScimError::of(400, "invalidValue", detail));
-    }
     for member in listed {
         let id = get(member, "value").and_then(Value::as_str);
         let id = id.ok_or_else(|| ScimError::of(400, "invalidValue", "a member has no `value`"))?;
