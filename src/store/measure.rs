@@ -1,5 +1,5 @@
 //! How long searches of a long trail take, for the page `storage` of the manual:
-//! `ONCEGATE_RECORDS=20000000 cargo test --profile quickstart --lib -- --ignored --nocapture measure_searches`.
+//! `ONCEGATE_RECORDS=20000000 cargo test --release --lib -- --ignored --nocapture measure_searches`.
 //!
 //! The records are those of logins, written to the journal as the writer does, without the rows: so some hundred
 //! thousand a second are made, and 100 million need 40 GB and a quarter of an hour.
