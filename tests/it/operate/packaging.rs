@@ -285,6 +285,74 @@ fn setup_makes_an_installation_and_proves_it_by_a_login() {
     );
 }
 
+/// A certificate for the first day, which clients who are given it believe; and what cannot be used, before anything
+/// is made.
+#[test]
+fn setup_makes_a_certificate_and_refuses_what_cannot_be_used() {
+    if !require("curl", "curl") {
+        return;
+    }
+    let site = Site::empty();
+    for (words, about) in [
+        (&["--http", "0.0.0.0:8443"][..], "needs a certificate"),
+        (&["--self-signed", "otp example"], "is no host name"),
+        (&["--self-signed", "-x.example"], "is no host name"),
+        (
+            &["--certificate", "/none", "--key", "/none"],
+            "cannot be read",
+        ),
+        (
+            &["--mail-host", "mail.example.org", "--mail-from", "otp"],
+            "--mail-from",
+        ),
+        (
+            &["--client", "vpn", "--address", "192.0.2.999"],
+            "--address",
+        ),
+        (&["--client", "vpn"], "--address"),
+        (&["--profile", "fortigate"], "--client"),
+    ] {
+        let words = [&["setup"], words].concat();
+        let output = site.run(&words);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {said}");
+        assert!(said.contains(about), "{words:?}: {said}");
+        assert!(!site.path().exists(), "{words:?}: {said}");
+    }
+    let made = site.json(&[
+        "setup",
+        "--radius",
+        "127.0.0.1:18122",
+        "--http",
+        "0.0.0.0:18443",
+        "--self-signed",
+        "otp.example.com",
+        "--client",
+        "gate",
+        "--address",
+        "192.0.2.0/24",
+        "--profile",
+        "fortigate",
+    ]);
+    let file = site.path().join("http.pem");
+    assert_eq!(made["certificate"], file.to_str().unwrap(), "{made}");
+    assert_eq!(made["client"]["profile"], "fortigate", "{made}");
+    let mode = |file: &str| {
+        let metadata = fs::metadata(site.path().join(file)).unwrap();
+        metadata.permissions().mode() & 0o777
+    };
+    assert_eq!(mode("http.key"), 0o600);
+    let daemon = site.serve();
+    let port = daemon.http.port();
+    let (believed, said) = run(Command::new("curl")
+        .args(["--silent", "--show-error", "--fail", "--cacert"])
+        .arg(&file)
+        .args(["--resolve", &format!("otp.example.com:{port}:127.0.0.1")])
+        .arg(format!("https://otp.example.com:{port}/healthz")));
+    assert!(believed, "{said}");
+    assert!(daemon.terminate().success());
+}
+
 /// The package as a site has it: under real systemd, from its installation to a login over RADIUS, and through
 /// everything that happens to a package afterwards.
 #[test]
