@@ -539,32 +539,33 @@ fn text(context: &Context, made: &Made) -> String {
             printable(&step.answer)
         );
     }
-    if made.ok {
-        let key = made.dir.join("master.key");
-        push!(
-            text,
-            "\nKeep a copy of {} in a safe, apart from backups.\nNext: {}, and: {}\n",
-            key.display(),
-            context.command("serve"),
-            context.command("doctor")
+    text.push_str(&next(context, made));
+    text
+}
+
+/// What to do now.
+fn next(context: &Context, made: &Made) -> String {
+    if !made.ok {
+        let audit = context.command("audit list");
+        return format!("\nNot as expected. Why: {audit}\n");
+    }
+    let key = made.dir.join("master.key");
+    let mut text = format!(
+        "\nKeep a copy of {} in a safe, apart from backups.\nNext: {}, and: {}\n",
+        key.display(),
+        context.command("serve"),
+        context.command("doctor")
+    );
+    if made.client.is_none() {
+        let add = context.command("client add radius NAME --address ADDRESS");
+        push!(text, "No gateway yet: {add}\n");
+    }
+    if made.token.is_none() {
+        let (user, token) = (
+            context.command("user add NAME"),
+            context.command("token add NAME"),
         );
-        if made.client.is_none() {
-            let add = context.command("client add radius NAME --address ADDRESS");
-            push!(text, "No gateway yet: {add}\n");
-        }
-        if made.token.is_none() {
-            let (user, token) = (
-                context.command("user add NAME"),
-                context.command("token add NAME"),
-            );
-            push!(text, "No user yet: {user}, then {token}\n");
-        }
-    } else {
-        push!(
-            text,
-            "\nNot as expected. Why: {}\n",
-            context.command("audit list")
-        );
+        push!(text, "No user yet: {user}, then {token}\n");
     }
     text
 }

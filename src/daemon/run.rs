@@ -32,8 +32,7 @@ pub async fn serve(
     overrides: Overrides,
     ready: impl FnOnce(&Info, &Arc<Service>) + Send,
 ) -> Result<(), StartError> {
-    keep_memory_private();
-    take_all_files();
+    prepare_process();
     let signals = Signals::new()?;
     let service = open(&site).await?;
     refuse_to_start(&service)?;
@@ -283,6 +282,12 @@ async fn record_reload(service: Arc<Service>, before: Arc<Policies>, refused: Op
     if let Err(error) = recorded {
         tracing::error!(%error, "the reload is not on record");
     }
+}
+
+/// What the process keeps to itself, and takes.
+fn prepare_process() {
+    keep_memory_private();
+    take_all_files();
 }
 
 /// No core dumps and no debugger of the same user: the process holds opened seeds (threats T26).

@@ -56,6 +56,16 @@ fn mixed(number: u64) -> u64 {
     mixed ^ (mixed >> 27)
 }
 
+/// What became of a login.
+fn outcome(lot: u64, rare: bool) -> (Decision, Reason) {
+    match (lot >> 32) & 0xff {
+        _ if rare => (Decision::Reject, Reason::Locked),
+        0..16 => (Decision::Reject, Reason::WrongCode),
+        16..20 => (Decision::Reject, Reason::UsedCode),
+        _ => (Decision::Accept, Reason::TotpOk),
+    }
+}
+
 /// One in ten thousand is a change. Two logins are of a user, a NAS and a client who are in no other, one change is of
 /// such an administrator.
 fn entry(number: u64, records: u64) -> Entry {
@@ -76,12 +86,7 @@ fn entry(number: u64, records: u64) -> Entry {
             detail: None,
         })
     } else {
-        let (decision, reason) = match (lot >> 32) & 0xff {
-            _ if rare => (Decision::Reject, Reason::Locked),
-            0..16 => (Decision::Reject, Reason::WrongCode),
-            16..20 => (Decision::Reject, Reason::UsedCode),
-            _ => (Decision::Accept, Reason::TotpOk),
-        };
+        let (decision, reason) = outcome(lot, rare);
         let client = (lot >> 40) % CLIENTS;
         let (user, client, nas) = if rare {
             (

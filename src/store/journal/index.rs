@@ -16,8 +16,7 @@
 //! never believed over the records. It counts only with the very segment that it was made from (the MAC of the last
 //! record is the one before the next segment); where it says nothing, or its MAC is wrong, the segment is read.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use memchr::memmem::Finder;
 use redb::StorageBackend;
@@ -26,7 +25,6 @@ use crate::store::StoreError;
 use crate::store::error::disk;
 use crate::store::journal::frame::Walk;
 use crate::store::journal::frames;
-use crate::store::journal::growing::Grown;
 use crate::store::journal::head::Head;
 use crate::store::journal::record::Record;
 use crate::store::journal::spare::PAGE;
@@ -421,14 +419,6 @@ fn number_at(octets: &[u8], at: usize) -> u64 {
 /// The file of the index of the segment that begins with this record.
 pub(super) fn name(first: u64) -> String {
     format!("index-{first:016}")
-}
-
-/// The indexes that are open, what is known of a segment whose index grows, and the segments that none can be made of.
-#[derive(Default)]
-pub(super) struct Indexes {
-    pub(super) open: HashMap<u64, Arc<Index>>,
-    pub(super) grown: Option<Arc<Grown>>,
-    pub(super) without: BTreeSet<u64>,
 }
 
 const NEW: &str = "index.new";

@@ -46,6 +46,7 @@ mod frames;
 mod growing;
 mod head;
 mod index;
+mod indexes;
 mod read;
 mod record;
 mod segment;

@@ -6,7 +6,7 @@ use crate::store::error::disk;
 use crate::store::journal::acknowledged::{Acknowledged, Found};
 use crate::store::journal::growing::Growing;
 use crate::store::journal::head::Head;
-use crate::store::journal::index::Indexes;
+use crate::store::journal::indexes::Indexes;
 use crate::store::journal::record::Record;
 use crate::store::journal::segment::{Place, Segment};
 use crate::store::journal::spare::{self, Spare};
