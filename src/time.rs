@@ -9,7 +9,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Milliseconds since 1970-01-01T00:00:00Z, leap seconds not counted.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -80,6 +80,11 @@ pub fn millis(duration: Duration) -> u64 {
 pub trait Clock: Send + Sync + 'static {
     /// The present time.
     fn now(&self) -> UnixTime;
+
+    /// The present on the monotonic clock, by which spans are measured.
+    fn instant(&self) -> Instant {
+        Instant::now()
+    }
 }
 
 /// The machine's real-time clock; constructed by the composition root only.
@@ -95,29 +100,45 @@ impl Clock for SystemClock {
 }
 
 /// A clock that stands still until it is told to move; clones share the hands.
-#[derive(Clone, Debug, Default)]
-pub struct FixedClock(Arc<AtomicU64>);
+#[derive(Clone, Debug)]
+pub struct FixedClock {
+    now: Arc<AtomicU64>,
+    began: (Instant, UnixTime),
+}
+
+impl Default for FixedClock {
+    fn default() -> Self {
+        Self::at(UnixTime::EPOCH)
+    }
+}
 
 impl FixedClock {
     /// A clock standing at `now`.
     pub fn at(now: UnixTime) -> Self {
-        Self(Arc::new(AtomicU64::new(now.0)))
+        Self {
+            now: Arc::new(AtomicU64::new(now.0)),
+            began: (Instant::now(), now),
+        }
     }
 
     /// Sets the hands, forwards or back.
     pub fn set(&self, now: UnixTime) {
-        self.0.store(now.0, Ordering::SeqCst);
+        self.now.store(now.0, Ordering::SeqCst);
     }
 
     /// Moves the hands forward.
     pub fn advance(&self, by: Duration) {
-        self.0.fetch_add(millis(by), Ordering::SeqCst);
+        self.now.fetch_add(millis(by), Ordering::SeqCst);
     }
 }
 
 impl Clock for FixedClock {
     fn now(&self) -> UnixTime {
-        UnixTime(self.0.load(Ordering::SeqCst))
+        UnixTime(self.now.load(Ordering::SeqCst))
+    }
+
+    fn instant(&self) -> Instant {
+        self.began.0 + self.now().since(self.began.1)
     }
 }
 

@@ -24,7 +24,7 @@ use crate::model::issue::{IssueRefusal, Issued, Way};
 use crate::model::kind::Kind;
 use crate::model::message::{Medium, mask};
 use crate::model::token::{LifeCycle, Token, TokenState};
-use crate::model::user_key::UserKey;
+use crate::model::user_key::{SELF_SERVICE, UserKey};
 use crate::otp::{Algorithm, Digits, Period};
 use crate::secret::SecretString;
 use crate::store::{By, CARRIED, Change, DeviceAct, StoreError};
@@ -322,6 +322,25 @@ impl Admin {
         };
         self.act(asking, id, DeviceAct::Revoke(why.to_owned()))
             .await
+    }
+
+    /// The user of a device signs in to self-service by its signature, on record: who has the device makes the codes
+    /// of its token, so the token must be in use.
+    pub async fn sign_in_by_device(&self, asking: &Asking) -> Result<UserKey, DeviceError> {
+        let at = self.core.window_time(asking.at)?;
+        if self.core.policies().resolve(Some(SELF_SERVICE)).is_none() {
+            return Err(state(
+                "there is no self-service here",
+                "an administrator adds the policy `self-service`",
+            ));
+        }
+        let (token, _) = self.carried(&asking.device, None)?;
+        if token.state_at(at) != LifeCycle::Active {
+            return Err(not_in_use(&token, at));
+        }
+        self.act(asking, &asking.device.id, DeviceAct::SignIn)
+            .await?;
+        Ok(asking.device.user.clone())
     }
 
     /// Gives the device's token a new end, within the time that the policy leaves for it.

@@ -3,7 +3,8 @@
 //! ```text
 //! enrol_by_link  a pending totp token, and a link with a code of 125 bits: shown, sent by mail or SMS
 //! redeem_link    the code, once: the key                       audit: enrol_redeem
-//! redeem_link_by_device   the code, once: a code for a device instead of the key
+//! redeem_link_by_device   the code, once: a code for a device instead of the key; where the policy wants its first
+//!                         code confirmed, the link's code goes over to the device's token for that alone
 //! confirm_link   the same code and the token's first one: active, as by any confirmation
 //! ```
 //!
@@ -316,9 +317,21 @@ impl Admin {
             ..new.into()
         };
         let made = self.enrol_token(enrol, by.clone()).await?.token;
-        self.offer_token(&made.serial, &[], None, by)
-            .await
-            .map(Some)
+        let offered = self
+            .offer_token(&made.serial, &[], None, None, by.clone())
+            .await?;
+        let token = &offered.handed.token;
+        if must_confirm(token) {
+            // The page that has the link takes the first code of what it brought.
+            let link = Link {
+                mark: mark(token, code),
+                until: by.at,
+                redeemed: Some(by.at),
+            };
+            self.offer_link(&token.serial, link, token.revision, by)
+                .await?;
+        }
+        Ok(Some(offered))
     }
 
     /// Proves the token by its first right code, on the page of its link. `None`: it is no code of a link that
@@ -352,6 +365,11 @@ impl Admin {
             link.is_some_and(|link| link.mark == mark(token, &code))
         }))
     }
+}
+
+/// Whether a device's token comes into use by a first code that is confirmed, and not by the device's key alone.
+pub fn must_confirm(token: &Token) -> bool {
+    token.enrolment.verify && token.enrolment.first_use_within.is_none()
 }
 
 /// In the name of the token's owner.

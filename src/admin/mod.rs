@@ -1,5 +1,6 @@
 //! What administrators do: users, tokens, clients. Every change is conditional and audited.
 
+use crate::admin::counts::Census;
 use crate::admin::device_reads::Reads;
 use crate::admin::drafts::PolicyFiles;
 use crate::admin::requests::Requests;
@@ -22,6 +23,7 @@ mod approval;
 mod backup;
 mod clients;
 mod clock;
+mod counts;
 mod credentials;
 mod device_reads;
 pub mod devices;
@@ -35,6 +37,7 @@ mod import;
 mod lifetime;
 pub mod links;
 mod loaded;
+mod noted;
 mod offer;
 mod outage;
 pub mod outage_watch;
@@ -50,12 +53,14 @@ mod users;
 pub use approval::Lend;
 pub use clients::{ClientPatch, NewRadiusClient};
 pub use clock::{Astray, Recovered};
+pub use counts::{Counted, Counts};
 pub use credentials::{CredentialsPatch, NewVerifier, Replaced};
 pub use enrolment::{Enrol, Handed, Validity};
-pub use find::{Found, UserFilter};
+pub use find::{Found, UserFilter, UserState};
 pub use import::{About, Existing, ImportRow, Imported};
 pub use lifetime::Window;
-pub use offer::Offered;
+pub use noted::Sheet;
+pub use offer::{AppLink, Offered};
 pub use stock::Assigned;
 pub use tokens::{NewToken, may_resync};
 pub use users::{Aliases, Grant, UserPatch};
@@ -216,6 +221,7 @@ pub struct Admin {
     /// The policy files, where drafts of them are written.
     files: OnceLock<Arc<dyn PolicyFiles>>,
     requests: Requests,
+    census: Census,
     /// Held by who writes one of them.
     writing: Mutex<()>,
 }
@@ -229,6 +235,7 @@ impl Admin {
             reads,
             files: OnceLock::new(),
             requests: Requests::default(),
+            census: Census::default(),
             writing: Mutex::new(()),
         }
     }

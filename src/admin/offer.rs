@@ -33,6 +33,9 @@ use crate::secret::SecretString;
 use crate::store::By;
 use crate::time::UnixTime;
 
+/// Where the authenticator of the browser is, and how a link to it is written: the server, the user, the code.
+pub type AppLink<'a> = (&'a str, fn(&str, &str, &SecretString) -> SecretString);
+
 /// A token that was handed out.
 #[derive(Clone, Debug)]
 pub struct Offered {
@@ -65,11 +68,13 @@ impl From<Handed> for Offered {
 }
 
 impl Admin {
-    /// Hands a token out. `media` says how a code for a device is sent beside being shown.
+    /// Hands a token out. `media` says how a code for a device is sent beside being shown; where `app` says how,
+    /// the message has a link that opens the authenticator of the browser with it.
     pub async fn offer_token(
         &self,
         serial: &Serial,
         media: &[Medium],
+        app: Option<AppLink<'_>>,
         expected: Option<u64>,
         by: By,
     ) -> Result<Offered, AdminError> {
@@ -99,7 +104,8 @@ impl Admin {
         });
         offered.first = first;
         if token.state == LifeCycle::Pending {
-            self.issued(&mut offered, &user, &recipients, by).await?;
+            self.issued(&mut offered, &user, (&recipients, app), by)
+                .await?;
         }
         Ok(offered)
     }
@@ -185,7 +191,7 @@ impl Admin {
         &self,
         offered: &mut Offered,
         user: &User,
-        recipients: &[(Medium, String)],
+        (recipients, app): (&[(Medium, String)], Option<AppLink<'_>>),
         by: By,
     ) -> Result<(), AdminError> {
         let (token, state) = (&offered.handed.token, &offered.handed.state);
@@ -208,8 +214,12 @@ impl Admin {
                 let mut wanted = wanted(form, Way::Enrol, Some(ENROL_LIFE));
                 wanted.message = self.quotas(token, recipients);
                 let made = taken(self.core.make_code(found, wanted).await?)?;
-                self.core
-                    .post_enrolment(token, &made, user.language, recipients, by.request);
+                let link = app.map(|(server, write)| {
+                    let user = token.user.to_string();
+                    write(server, &user, &made.text)
+                });
+                let to = (recipients, link.as_ref());
+                self.core.post_enrolment(token, &made, user, to, by.request);
                 offered.until = Some(made.issued.expires);
                 offered.code = Some(made.text);
             }

@@ -1,9 +1,18 @@
-//! What users end of their own, in their own name, with nothing but their session: it takes a way in from them
-//! and gives none.
+//! What users change of their own, in their own name.
+//!
+//! With nothing but their session they end: it takes a way in from them and gives none. Where they are reached they
+//! change by all that the rule asks for, a code of another way among it.
+//!
+//! Threat (capabilities C2): who reads the messages of a stolen telephone or mailbox has them sent to an address of
+//! their own. So a code that went to the former number or address proves nothing about the new one; and the former one
+//! is told of the change.
 
-use crate::admin::{Admin, AdminError};
+use crate::admin::{Admin, AdminError, Replaced, UserPatch};
+use crate::login::{LoginAnswer, LoginRequest};
 use crate::model::device::DeviceId;
 use crate::model::id::Serial;
+use crate::model::message::Medium;
+use crate::model::reason::Reason;
 use crate::model::token::LifeCycle;
 use crate::model::user_key::UserKey;
 use crate::store::{By, Change, DeviceAct};
@@ -42,6 +51,61 @@ impl Admin {
         Ok(done)
     }
 
+    /// Another mail address (`Email`) or telephone number of the user whom the request proves.
+    pub async fn change_own_contact(
+        &self,
+        request: &LoginRequest<'_>,
+        medium: Medium,
+        address: String,
+    ) -> Result<Replaced, AdminError> {
+        let (field, medium) = match medium {
+            Medium::Email => ("email", Medium::Email),
+            Medium::Sms | Medium::Voice => ("phone", Medium::Sms),
+        };
+        // Before a code is used up: what is no address stays one's own mistake.
+        self.normal(field, medium, &address)?;
+        let decided = self.login.authenticate(request).await?;
+        let excepted = matches!(decided.reason, Reason::BypassOk | Reason::ExemptOk);
+        let (user, serial) = match &decided.answer {
+            LoginAnswer::Accept(accepted) if !excepted => {
+                (accepted.user.clone(), accepted.serial.clone())
+            }
+            _ => return Ok(Replaced::Refused(Box::new(decided))),
+        };
+        let goes_there = |kind| match Medium::of(kind) {
+            Some(Medium::Email) => medium == Medium::Email,
+            Some(Medium::Sms | Medium::Voice) => medium == Medium::Sms,
+            None => false,
+        };
+        let token = serial.map(|serial| self.token(&serial)).transpose()?;
+        if token.is_none_or(|(token, _)| goes_there(token.kind)) {
+            return Err(AdminError::Forbidden(OTHER_WAY));
+        }
+        let patch = match medium {
+            Medium::Email => UserPatch {
+                email: Some(Some(address)),
+                ..UserPatch::default()
+            },
+            _ => UserPatch {
+                phone: Some(Some(address)),
+                ..UserPatch::default()
+            },
+        };
+        let by = By::new(format!("user {user}"), (request.id, request.at));
+        self.set_user(&user, patch, None, by).await?;
+        Ok(Replaced::Done)
+    }
+
+    /// The user no longer consents to enrolment from afar (capabilities C10); an operator puts a new consent on record.
+    pub async fn withdraw_consent(&self, user: &UserKey, by: By) -> Result<(), AdminError> {
+        let patch = UserPatch {
+            remote_issue: Some(false),
+            ..UserPatch::default()
+        };
+        self.set_user(user, patch, None, by).await?;
+        Ok(())
+    }
+
     /// Gives a device of the user another name.
     pub async fn rename_own_device(
         &self,
@@ -74,3 +138,6 @@ impl Admin {
         Ok(self.core.store.change(change, by).await?)
     }
 }
+
+const OTHER_WAY: &str = "a new address needs a code that does not go to the old one: of an authenticator app, a device or \
+                         a recovery sheet; without one an operator changes it";

@@ -200,7 +200,7 @@ impl Admin {
         if !pending || matches!(handed.token.kind, Kind::Totp | Kind::Hotp) {
             return Ok(SelfService::Made(Box::new(Offered::from(handed))));
         }
-        let offered = self.offer_token(&serial, &[], None, by).await?;
+        let offered = self.offer_token(&serial, &[], None, None, by).await?;
         let handed = Handed {
             token: offered.handed.token.clone(),
             state: offered.handed.state,

@@ -141,6 +141,9 @@ pub struct LinkForDevice {
     pub code: String,
     /// Seconds for which it is good.
     pub expires_in: u64,
+    /// Whether the token is not in use before the device's first code was typed on the page of the link, or an
+    /// administrator confirmed it.
+    pub must_confirm: bool,
     /// Where a telephone redeems it.
     pub enrol_uri: String,
     /// The QR code of `enrol_uri`: modules of a side, the quiet zone included.

@@ -13,6 +13,10 @@ calls! {
         query UserPage,
         200 "A page": Users;
 
+    /// How many users there are of each sort. Of more than 1000 it is the last count, absent until there is one.
+    CountUsers = count_users: GET "/v1/admin/summary" in "users" for LOOK,
+        200 "The counts": Summary;
+
     /// Makes a user.
     AddUser = create_user: POST "/v1/admin/users" in "users" for OPERATOR,
         body UserCreate,
@@ -99,8 +103,39 @@ pub struct UserPage {
     pub without_token: Option<bool>,
     /// Only those who are locked, or have an active token that is; `lock` says how.
     pub locked: Option<bool>,
+    /// Only those who are `pending` (a token waits for an approval, to be handed out, or for its first code),
+    /// `suspended` (disabled, or with a suspended token), or `exempt` (a bypass or exemption holds).
+    pub state: Option<String>,
     /// Only those whose name, alias, phone number, mail address or token's serial has this as a part.
     pub search: Option<String>,
+}
+
+/// How many users there are of each sort.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+pub struct Summary {
+    /// Of users; those whom the caller may see.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub users: Option<UserCounts>,
+    /// When they were counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counted: Option<String>,
+}
+
+/// Users of each sort.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+pub struct UserCounts {
+    /// All.
+    pub all: u64,
+    /// As `without_token=true` lists them.
+    pub without_token: u64,
+    /// As `state=pending` lists them.
+    pub pending: u64,
+    /// As `locked=true` lists them.
+    pub locked: u64,
+    /// As `state=suspended` lists them.
+    pub suspended: u64,
+    /// As `state=exempt` lists them.
+    pub exempt: u64,
 }
 
 /// A user to be made.

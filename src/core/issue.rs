@@ -18,6 +18,7 @@ use crate::model::id::RequestId;
 use crate::model::issue::{Issue, IssueRefusal, Issued, Quota, Way, next_number};
 use crate::model::message::{Language, Medium, Message, mask};
 use crate::model::token::{Token, TokenState};
+use crate::model::user::User;
 use crate::model::user_key::UserKey;
 use crate::notice::{Place, Text};
 use crate::otp::issued::Mark;
@@ -239,23 +240,26 @@ impl Core {
         Ok(Ok(made))
     }
 
-    /// Sends the code that a device redeems to these addresses of its user.
+    /// Sends the code that a device redeems to these addresses of its user, with the link that opens the authenticator
+    /// of the browser, where there is one.
     pub(crate) fn post_enrolment(
         &self,
         token: &Token,
         made: &Made,
-        language: Language,
-        recipients: &[(Medium, String)],
+        user: &User,
+        (recipients, link): (&[(Medium, String)], Option<&SecretString>),
         request: RequestId,
     ) {
         let minutes = made.issued.expires.since(self.clock.now()).as_secs();
-        let minutes = minutes.div_ceil(60);
+        let (minutes, language) = (minutes.div_ceil(60), user.language);
         for (place, (medium, to)) in (1_u8..).zip(recipients) {
             let mut id = request.to_bytes();
             // Two messages, which no gateway is to take for one.
             id[15] = id[15].wrapping_add(place);
-            let (subject, text) =
-                self.code_text(Way::Enrol, *medium, language, &made.text, minutes);
+            let (subject, text) = match link {
+                Some(link) => self.app_text(*medium, user, (link, &made.text), minutes),
+                None => self.code_text(Way::Enrol, *medium, language, &made.text, minutes),
+            };
             self.post(
                 Message {
                     id,
@@ -270,6 +274,29 @@ impl Core {
                 Some(token.user.to_string()),
             );
         }
+    }
+
+    /// The subject and the text of a message with a link that opens the authenticator of the browser.
+    fn app_text(
+        &self,
+        medium: Medium,
+        user: &User,
+        (link, code): (&SecretString, &SecretString),
+        minutes: u64,
+    ) -> (Option<String>, SecretString) {
+        let (minutes, code) = (minutes.to_string(), issued::grouped(code.expose(), 4));
+        let name = user.display_name.as_deref();
+        let values = [
+            (Place::Link, link.expose()),
+            (Place::Code, code.expose()),
+            (Place::Minutes, &minutes),
+            (Place::User, name.unwrap_or_else(|| user.key.name())),
+        ];
+        let (texts, text) = (self.texts(), Text::EnrolApp);
+        (
+            texts.subject(user.language, medium, text, &values),
+            texts.message(user.language, medium, &[text], &values),
+        )
     }
 
     /// The subject and the text of a message with a code that is good for so many minutes.

@@ -194,6 +194,11 @@ impl Core {
         self.clock.now()
     }
 
+    /// The present on the monotonic clock.
+    pub fn instant(&self) -> tokio::time::Instant {
+        self.clock.instant().into()
+    }
+
     /// Why no decision can be made at present, if so: what a health check must not hide.
     pub fn fault(&self) -> Option<String> {
         let behind = || {

@@ -335,6 +335,16 @@ fn decided(event: &DecisionEvent) -> String {
 }
 
 /// A change in one sentence.
+/// What changes nothing.
+fn noted(action: &str) -> &'static str {
+    match action {
+        "audit_export" => "exported records of the",
+        "device_sign_in" => "signed in to self-service by device",
+        "sheet_print" => "printed what was shown of token",
+        _ => "did something else to",
+    }
+}
+
 fn changed(event: &ChangeEvent) -> String {
     let verb = match event.action.as_str() {
         "user_add" => "made user",
@@ -397,7 +407,7 @@ fn changed(event: &ChangeEvent) -> String {
         "accounting_on" => "reported that accounting began at NAS",
         "accounting_off" => "reported that accounting ended at NAS",
         "accounting_other" => "reported something else of",
-        other => &format!("did {other} to"),
+        other => noted(other),
     };
     let whose = event.user.as_deref().filter(|user| *user != event.target);
     let whose = whose.map(|user| format!(" of {user}")).unwrap_or_default();

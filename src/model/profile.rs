@@ -518,7 +518,7 @@ pub const PROFILES: &[Profile] = &[
             ),
         ],
         groups: Some(("Filter-Id", "{group}")),
-        known: &[fact("names", "come as DOMAIN\\\\name", Unconfirmed)],
+        known: &[fact("names", "come as DOMAIN\\name", Unconfirmed)],
         ..GENERIC
     },
 ];

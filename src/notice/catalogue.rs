@@ -46,6 +46,8 @@ texts! {
     LoginCode = "login_code" [Code] [Minutes],
     /// A code that a device redeems.
     EnrolmentCode = "enrolment_code" [Code] [Minutes],
+    /// A link by which the user's telephone redeems it.
+    EnrolApp = "enrol_app" [Link] [Code Minutes User],
     /// A link by which the user enrols a token.
     EnrolLink = "enrol_link" [Link] [User Until],
     /// Asks for what the screen shows.

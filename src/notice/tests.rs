@@ -55,7 +55,7 @@ const PURPOSES: [Purpose; 5] = [
 ];
 
 /// Every action of the audit that tells nothing.
-const SILENT: [&str; 32] = [
+const SILENT: [&str; 35] = [
     "user_unlock",
     "user_end_waits",
     "bypass_grant",
@@ -72,6 +72,9 @@ const SILENT: [&str; 32] = [
     "code_issue",
     "device_ask",
     "device_rename",
+    "device_sign_in",
+    "sheet_print",
+    "audit_export",
     "outage_declare",
     "outage_end",
     "approval_lend",

@@ -51,9 +51,9 @@ pub(crate) struct Begun {
 
 impl Links {
     /// The link of this code, as people type it.
-    pub(crate) fn find(&self, code: &str) -> Option<Link> {
+    pub(crate) fn find(&self, code: &str, now: Instant) -> Option<Link> {
         let link = self.lock().get(&key(code)).cloned();
-        link.filter(|link| link.until > Instant::now())
+        link.filter(|link| link.until > now)
     }
 
     /// Notes what was begun with it.

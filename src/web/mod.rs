@@ -35,6 +35,7 @@ pub(crate) mod guard;
 pub(crate) mod link;
 pub(crate) mod person;
 mod portal;
+mod printed;
 pub(crate) mod session;
 mod sheet;
 pub(crate) mod text;

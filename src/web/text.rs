@@ -18,6 +18,14 @@ pub(crate) type Texts = BTreeMap<String, String>;
 static ENGLISH: LazyLock<Texts> = LazyLock::new(|| read(include_str!("text/en.toml")));
 static KOREAN: LazyLock<Texts> = LazyLock::new(|| read(include_str!("text/ko.toml")));
 
+/// What the server itself says in English, in Korean.
+static SAID: LazyLock<Texts> = LazyLock::new(|| {
+    let table = include_str!("text/said.ko.toml").parse::<toml::Table>();
+    let pairs = table.unwrap_or_default().into_iter();
+    let pairs = pairs.filter_map(|(said, value)| Some((said, value.as_str()?.to_owned())));
+    pairs.collect()
+});
+
 /// Those of an installation, by language.
 static OVERRIDES: OnceLock<BTreeMap<&'static str, Texts>> = OnceLock::new();
 
@@ -65,6 +73,14 @@ impl Text {
             Language::Ko => KOREAN.get(key),
         };
         own.or_else(|| ENGLISH.get(key)).map(String::as_str)
+    }
+
+    /// What the server says in English, in this language where it is known.
+    pub(crate) fn said(self, english: &str) -> &str {
+        match self.0 {
+            Language::En => english,
+            Language::Ko => SAID.get(english).map_or(english, String::as_str),
+        }
     }
 
     /// A text with its places filled.
@@ -209,6 +225,39 @@ mod tests {
             .filter(|key| !ENGLISH.contains_key(*key))
             .collect();
         assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    /// Names of settings and commands stay as the appliance has them.
+    #[test]
+    fn steps_of_appliances_are_said_in_korean() {
+        let words = [
+            " or ", " and ", " is ", " not ", " are ", " from ", " by ", " of ", " in ", " the ",
+            " a ",
+        ];
+        let mut missing = BTreeSet::new();
+        for profile in crate::model::profile::PROFILES {
+            for fact in profile.enter.iter().chain(profile.known) {
+                for text in [fact.about, fact.says] {
+                    let padded = format!(" {text} ").replace([';', ','], " ");
+                    let is_prose = words.iter().any(|word| padded.contains(word));
+                    if is_prose && !SAID.contains_key(text) {
+                        missing.insert(text);
+                    }
+                }
+            }
+        }
+        assert!(missing.is_empty(), "{missing:#?}");
+        assert!(SAID.values().all(|text| !text.is_empty()));
+    }
+
+    #[test]
+    fn every_action_of_the_audit_has_a_name() {
+        for action in crate::store::ACTIONS {
+            assert!(
+                ENGLISH.contains_key(&format!("action.{action}")),
+                "{action}"
+            );
+        }
     }
 
     #[test]

@@ -57,6 +57,8 @@ impl BlockView<'_> {
 #[derive(Template)]
 #[template(path = "rows.html")]
 pub(crate) struct Rows<'a> {
+    /// What the columns are called.
+    pub(crate) heads: &'a [String],
     pub(crate) rows: &'a [Vec<Cell>],
 }
 
@@ -70,6 +72,25 @@ impl FormView<'_> {
     fn html(form: &Form) -> String {
         let view = FormView { form };
         view.render().unwrap_or_default()
+    }
+}
+
+/// A part of a sentence: what stands between backticks is typed as it is, and shown so.
+pub(crate) struct Span<'a> {
+    is_code: bool,
+    text: &'a str,
+}
+
+impl<'a> Span<'a> {
+    /// The parts of a sentence; with an odd number of backticks it is shown as it is.
+    fn all(text: &'a str) -> Vec<Self> {
+        let is_even = text.matches('`').count().is_multiple_of(2);
+        let parts = text.split(|sign| sign == '`' && is_even).enumerate();
+        let spans = parts.map(|(place, text)| Self {
+            is_code: place % 2 == 1,
+            text,
+        });
+        spans.filter(|span| !span.text.is_empty()).collect()
     }
 }
 
@@ -141,7 +162,13 @@ pub(crate) enum Block {
     /// The cells of a security card, in their order.
     Cells(Vec<String>),
     /// What this sheet is, for who holds it in the hand, and the button that prints it.
-    Sheet(&'static str),
+    Sheet {
+        text: &'static str,
+        /// Where the page tells that it was printed.
+        to: &'static str,
+        what: &'static str,
+        serial: String,
+    },
     Chart(Chart),
     Tiles(Vec<Tile>),
     /// A text with numbered lines.
@@ -170,10 +197,18 @@ pub(crate) type Cell = Vec<Piece>;
 /// A part of a cell.
 pub(crate) enum Piece {
     Text(String),
+    /// A sentence of this program, with what is typed between backticks.
+    Said(String),
     Faint(String),
     Mono(String),
-    Link { to: String, text: String },
-    Chip { tone: Tone, text: String },
+    Link {
+        to: String,
+        text: String,
+    },
+    Chip {
+        tone: Tone,
+        text: String,
+    },
     Form(Form),
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct Signed {
     pub(crate) visit: Visit,
     pub(crate) person: Arc<Person>,
     pub(crate) session: Session,
+    /// When the request arrived.
+    pub(crate) now: Instant,
     /// What waits for an approval.
     pub(crate) waiting: usize,
 }
@@ -76,6 +78,7 @@ impl FromRequestParts<Desk> for Signed {
                     visit,
                     person: Arc::new(person),
                     session,
+                    now: desk.app.core().instant(),
                     waiting: desk.app.admin().count_requests() + drafts,
                 })
             }
@@ -87,7 +90,7 @@ impl FromRequestParts<Desk> for Signed {
 /// The person of a visit's session, if they stand as they stood when they signed in.
 pub(crate) fn signed(desk: &Desk, visit: &Visit) -> Option<(Person, Session)> {
     let cookie = visit.cookie.as_deref()?;
-    let (at, now) = (desk.app.core().now(), Instant::now());
+    let (at, now) = (desk.app.core().now(), desk.app.core().instant());
     let session = desk.web.sessions.find(cookie, at, now)?;
     match person::standing(&desk.app, &session.user) {
         Ok(Some(standing)) if standing.digest == session.standing => {
@@ -112,7 +115,7 @@ pub(crate) fn signed(desk: &Desk, visit: &Visit) -> Option<(Person, Session)> {
 /// Whether the session of a visit still is, which is no use of it: a page that is left open does not keep it.
 pub(crate) fn is_live(desk: &Desk, visit: &Visit) -> bool {
     let cookie = visit.cookie.as_deref().unwrap_or_default();
-    let Some(session) = desk.web.sessions.peek(cookie, Instant::now()) else {
+    let Some(session) = desk.web.sessions.peek(cookie, desk.app.core().instant()) else {
         return false;
     };
     let standing = person::standing(&desk.app, &session.user).ok().flatten();

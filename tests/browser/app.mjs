@@ -235,6 +235,44 @@ async function koreanTelephone() {
   await context.close();
 }
 
+/** Where the policy wants the first code confirmed, the page of the link takes the one of this telephone. */
+async function confirmed() {
+  const made = await fetch(`${base}/v1/admin/users/dae/enrol-link`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${admin}`, "content-type": "application/json" },
+    body: JSON.stringify({ server_url: base, policy: "strict" }),
+  });
+  const { page, context } = await telephone({ locale: "ko-KR" });
+  await page.goto((await made.json()).link);
+  await page.click("#telephone:visible");
+  await page.waitForSelector("#device-first:visible");
+  await pictured(page, "first-ko");
+  assert.equal(await page.getAttribute("#open", "target"), "_blank", "the page stays open");
+  const open = new URL(await page.getAttribute("#open", "href"));
+  const app = await context.newPage();
+  await enrolled(app, `${base}/app/${open.hash}`);
+  const first = await code(app);
+  assert.equal(await verified("dae", first), "reject", "it opens no login yet");
+  await pictured(app, "pending-ko");
+  await page.fill("#device-otp", first === "000000" ? "000001" : "000000");
+  await page.click("#device-send");
+  await page.waitForSelector("#message:visible");
+  await app.waitForTimeout(3100);
+  await page.fill("#device-otp", await code(app));
+  await page.click("#device-send");
+  await page.waitForSelector("#done:visible");
+  await app.click("#code-check");
+  await app.waitForSelector("#offline:visible");
+  assert.equal(await verified("dae", await code(app)), "accept");
+
+  // The same telephone opens what is its user's, without a password.
+  await app.click("#tabs [data-screen=settings]");
+  await app.click("#account");
+  await app.waitForURL(/\/me$/);
+  assert.match(await app.locator("body").innerText(), /dae@default/);
+  await context.close();
+}
+
 /** A link of an enrolment, and this telephone instead of an authenticator app. */
 async function chosen() {
   const made = await fetch(`${base}/v1/admin/users/cho/enrol-link`, {
@@ -261,6 +299,7 @@ try {
   await transferred(phone);
   await koreanTelephone();
   await chosen();
+  await confirmed();
   assert.deepEqual(violations, []);
 } finally {
   await browser.close();

@@ -31,6 +31,10 @@ pub(in crate::cli) struct Listing {
     /// Only users who are locked, or have a locked active token
     #[arg(long)]
     locked: bool,
+    /// Only users with a token on its way (pending), disabled or with a suspended token (suspended), or with a bypass
+    /// or exemption that holds (exempt)
+    #[arg(long, value_parser = ["pending", "suspended", "exempt"])]
+    state: Option<String>,
     /// At most this many [default: all]
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -68,7 +72,8 @@ impl Listing {
 
     /// What an empty list means.
     fn none(&self) -> String {
-        let filters = self.group.is_some() || self.without_token || self.locked;
+        let filters =
+            self.group.is_some() || self.without_token || self.locked || self.state.is_some();
         match &self.after {
             Some(after) => format!("No matching users after {}.", printable(after)),
             None if filters || self.limit == Some(0) => "No matching users.".to_owned(),
@@ -111,6 +116,7 @@ impl Listing {
             group: self.group.clone(),
             without_token: self.without_token.then_some(true),
             locked: self.locked.then_some(true),
+            state: self.state.clone(),
             search: text.map(str::to_owned),
         };
         paging::all::<ListUsers>(api, query, self.limit).await

@@ -14,9 +14,13 @@
 
 use std::sync::Arc;
 
+use axum::body::to_bytes;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use tokio::time::Instant;
+
 use crate::admin::AdminError;
-use crate::admin::devices::OpenCode;
-use crate::admin::devices::{DeviceCode, DeviceError, check_name};
+use crate::admin::devices::{Asking, DeviceCode, DeviceError, OpenCode, check_name};
 use crate::api::forms;
 use crate::api::{
     self, AskForCode, CarryTotp, EnrolDevice, ListOwnDevices, RenameOwnDevice, RenewOwnToken,
@@ -24,11 +28,13 @@ use crate::api::{
 };
 use crate::login::redeem::{Redeemed, Redemption};
 use crate::model::id::Serial;
+use crate::model::user_key::UserKey;
 use crate::otpauth::encode_base32;
 use crate::server::http::App;
+use crate::server::http::caller::Arrival;
 use crate::server::http::device::signed::{Enrolling, Signed, refuse};
 use crate::server::http::error::Failure;
-use crate::server::http::route::{Received, Routes};
+use crate::server::http::route::{Credential as _, Received, Routes};
 use crate::time::UnixTime;
 
 mod signed;
@@ -89,6 +95,22 @@ async fn enrol(
         }
         Redeemed::Hindered(why) => Err(Failure::conflict(why)),
     }
+}
+
+/// The user whose device signed this request of the pages, which is taken once and on record.
+pub(crate) async fn signed_user(app: &Arc<App>, request: Request) -> Result<UserKey, Response> {
+    let signed = async {
+        let (mut parts, body) = request.into_parts();
+        let octets = to_bytes(body, LONGEST_SIGN_IN).await;
+        let octets = octets.map_err(|_| Failure::malformed("the body is {}"))?;
+        let (id, at) = app.core().arrival().map_err(undecided)?;
+        let instant = Instant::now();
+        parts.extensions.insert(Arrival { id, at, instant });
+        let asking = Asking::of(app, &parts, &octets).await?;
+        let user = app.admin().sign_in_by_device(&asking).await;
+        user.map_err(|error| told(app, error))
+    };
+    signed.await.map_err(IntoResponse::into_response)
 }
 
 async fn otp(app: Arc<App>, call: Signed<AskForCode>) -> Result<api::DeviceCode, Failure> {
@@ -201,6 +223,8 @@ fn undecided(error: crate::core::CoreError) -> Failure {
     Failure::unavailable("try again, or ask another server")
 }
 
+/// The body of a request by which a device's user signs in: `{}`.
+const LONGEST_SIGN_IN: usize = 256;
 const REFUSED: &str = "the code is wrong, used up or too old, or there were too many wrong ones; \
                        ask for a new code";
 

@@ -160,6 +160,7 @@ pub(crate) async fn redeem_by_device(
         user: token.user.to_string(),
         code: grouped(code.expose(), 4).expose().to_owned(),
         expires_in: offered.until.map_or(0, |until| until.since(at).as_secs()),
+        must_confirm: links::must_confirm(token),
         enrol_uri: uri.expose().to_owned(),
         qr_side: drawn.drawn_side(),
         qr_path: drawn.path(),

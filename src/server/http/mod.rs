@@ -92,6 +92,7 @@ mod serve;
 mod tell;
 mod verify;
 
+pub(crate) use device::signed_user;
 pub use inbound::AHEAD;
 pub(crate) use offered::{label, otpauth_uri};
 pub(crate) use origin::Origin;

@@ -20,6 +20,8 @@ use crate::time::UnixTime;
 pub enum DeviceAct {
     /// Nothing: its request is only taken, so that it is not taken twice.
     Ask,
+    /// Its user signs in to self-service by it.
+    SignIn,
     /// It is called otherwise.
     Rename(String),
     /// It and its tokens are revoked; why, a word.
@@ -129,6 +131,7 @@ pub(super) fn change(
     let user = device.user.to_string();
     let (action, detail) = match act {
         DeviceAct::Ask => ("device_ask", None),
+        DeviceAct::SignIn => ("device_sign_in", None),
         DeviceAct::Rename(name) => {
             device.name.clone_from(&name);
             device.revision += 1;

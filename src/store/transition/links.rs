@@ -31,7 +31,10 @@ pub(super) fn offer(
     token.set_enrolment(&enrolment);
     let writes = vec![put(Table::Tokens, key, token.changed()?)];
     let plan = Plan::of_token(rows, "enrol_link", serial, writes)?;
-    Ok(plan.detail(format!("good until {}", link.until)))
+    Ok(plan.detail(match link.redeemed {
+        None => format!("good until {}", link.until),
+        Some(_) => "for the first code of its device".to_owned(),
+    }))
 }
 
 /// The owner takes the key over: the link is used up, and the time for the first code begins. Or takes a device

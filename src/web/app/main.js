@@ -459,6 +459,7 @@ function drawSettings() {
   at("transfer-shown").hidden = transfer === null;
   digits("transfer-digits", transfer?.code ?? "");
   at("transfer-until").textContent = transfer ? t("settings.transfer.until", { time: clock(transfer.until) }) : "";
+  at("account-card").hidden = state !== "active";
   button("renew").hidden = expires === null || state !== "active";
   if (document.activeElement !== field("rename-name")) {
     field("rename-name").value = device.name;
@@ -520,6 +521,20 @@ async function transferred() {
   drawSettings();
 }
 
+/** Self-service, signed in by this telephone's key. */
+async function account() {
+  try {
+    await call(enrolled().key, "POST", "/me/sign-in/device", {}, "same-origin");
+  } catch (error) {
+    if (error instanceof Problem && error.word === "http-404") {
+      say(t("settings.account.none"));
+      return;
+    }
+    throw error;
+  }
+  location.assign("/me");
+}
+
 async function removed() {
   if (!(await asked(t("settings.remove.sure")))) {
     return;
@@ -574,6 +589,7 @@ function wired() {
     offline = !offline;
     drawCode();
   });
+  pressed("account", account);
   pressed("renew", renewed);
   pressed("transfer-get", transferred);
   pressed("remove", removed);
@@ -631,9 +647,13 @@ async function begun() {
     say(t("unsupported"));
     return;
   }
+  const forAccount = location.hash === "#account";
   const link = fromLink();
   device = await kept("device");
-  if (device) {
+  if (device && forAccount) {
+    show("settings");
+    await acting(button("account"), account);
+  } else if (device) {
     show("code");
     await fresh();
   } else if (!(await recovered())) {

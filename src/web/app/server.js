@@ -55,9 +55,10 @@ function learned(answer) {
  * @param {string} method
  * @param {string} path
  * @param {unknown} [content]
+ * @param {RequestCredentials} [credentials] whether the answer may set a cookie
  * @returns {Promise<any>}
  */
-export async function call(key, method, path, content) {
+export async function call(key, method, path, content, credentials = "omit") {
   const body = content === undefined ? "" : JSON.stringify(content);
   for (let again = false; ; again = true) {
     // A little in the past: what seems to come from the future costs the server a record for every poll.
@@ -72,7 +73,7 @@ export async function call(key, method, path, content) {
         signal,
         ...(body === "" ? {} : { body }),
         cache: "no-store",
-        credentials: "omit",
+        credentials,
         redirect: "error",
         referrerPolicy: "no-referrer",
       });

@@ -73,6 +73,13 @@ if (document.querySelector(".once, .cells")) {
     if (!kept) event.preventDefault();
   });
 }
+// That a sheet was printed is on record, whether by the button or by the browser's menu.
+const sheet = document.querySelector("[data-sheet]");
+if (sheet instanceof HTMLElement) {
+  const { to = "", sheet: what = "", serial = "" } = sheet.dataset;
+  const told = () => fetch(to, { method: "POST", body: new URLSearchParams({ what, serial }), keepalive: true });
+  addEventListener("beforeprint", () => void told().catch(() => undefined), { once: true });
+}
 for (const button of document.querySelectorAll("[data-print]")) {
   if (!(button instanceof HTMLButtonElement)) continue;
   button.hidden = false;

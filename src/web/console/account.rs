@@ -3,7 +3,6 @@
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use tokio::time::Instant;
 
 use crate::model::client::Scope;
 use crate::web::console::frame;
@@ -27,7 +26,7 @@ pub(super) async fn show(
     let sessions = desk
         .web
         .sessions
-        .list(Instant::now(), |session| is_theirs(&signed, session));
+        .list(signed.now, |session| is_theirs(&signed, session));
     let row = |session: &Session| {
         let mut who = vec![Piece::text(session.user.to_string())];
         if session.id == signed.session.id {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use tokio::time::Instant;
 
 use crate::api::call::{Operation, Takes};
 use crate::model::user_key::{CONSOLE, UserKey};
@@ -102,7 +101,7 @@ impl Act {
                 form = form.hidden(wanted.name, value(wanted.name));
             }
         }
-        if self.is_dangerous && !signed.session.is_proven(Instant::now()) {
+        if self.is_dangerous && !signed.session.is_proven(signed.now) {
             let code = Field::new("step_up", t.get("act.step_up"), Input::Code);
             form = form.field(code.required().hint(t.get("act.step_up_hint")));
         }

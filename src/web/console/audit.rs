@@ -9,8 +9,10 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
+use crate::admin::AdminError;
 use crate::api::{self, AuditEvent, ListAudit};
 use crate::web::Desk;
+use crate::web::call::Refused;
 use crate::web::console::sentence::{heads, row};
 use crate::web::console::stream::Pieces;
 use crate::web::console::{acts, frame};
@@ -126,7 +128,10 @@ pub(super) async fn show(
     let found = match found {
         Ok(found) => found,
         Err(refused) if refused.status == StatusCode::BAD_REQUEST => {
-            blocks.push(frame::bad(t.get("refused.not_done"), &refused.detail));
+            blocks.push(frame::bad(
+                t.get("refused.not_done"),
+                t.said(&refused.detail),
+            ));
             return frame::page(&signed, t.get("menu.audit"), blocks).answer(StatusCode::OK);
         }
         Err(refused) => return frame::refused(&signed, &refused),
@@ -176,6 +181,11 @@ pub(super) async fn export(
         Err(refused) => return frame::refused(&signed, &refused),
     };
     let is_csv = wanted.format == "csv";
+    // What cannot be put on record does not leave.
+    if noted(&desk, &signed, &wanted).await.is_err() {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        return frame::refused(&signed, &Refused::of(status, ""));
+    }
     let (sender, pieces) = mpsc::channel::<Bytes>(2);
     let app = Arc::clone(&desk.app);
     app.tasks().spawn(async move {
@@ -218,6 +228,16 @@ pub(super) async fn export(
         (header::CONTENT_DISPOSITION, name),
     ];
     (headers, Body::new(Pieces(pieces))).into_response()
+}
+
+/// Puts on record that the person exports records, and by which filters.
+async fn noted(desk: &Desk, signed: &Signed, wanted: &Wanted) -> Result<(), AdminError> {
+    let filters = wanted.fields().into_iter();
+    let filters = filters.filter(|(_, value)| !value.is_empty());
+    let filters = filters.map(|(name, value)| format!("{name}={value}"));
+    let filters = filters.collect::<Vec<_>>().join(" ");
+    let by = signed.by(desk)?;
+    desk.app.admin().note_export(filters, by).await
 }
 
 fn write(record: &api::AuditRecord, is_csv: bool, text: &mut String) {

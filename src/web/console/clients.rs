@@ -168,7 +168,12 @@ pub(super) async fn show(
             t.with("clients.steps", &[("appliance", profile.appliance)]),
         ));
         let steps = profile.enter.iter().chain(profile.known);
-        let steps = steps.map(|fact| (fact.about.to_owned(), vec![Piece::text(fact.says)]));
+        let steps = steps.map(|fact| {
+            (
+                t.said(fact.about).replace('`', ""),
+                vec![Piece::Said(t.said(fact.says).to_owned())],
+            )
+        });
         blocks.push(Block::Card(vec![Block::Facts(steps.collect())]));
     }
     frame::page(&signed, client.name, blocks).answer(StatusCode::OK)

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::api::call::NoQuery;
-use crate::api::explain::{ExplainRequest, Explanation, Held, Login};
+use crate::api::explain::{Condition, ExplainRequest, Explanation, Held, Login};
 use crate::model::message::Language;
 use crate::web::Desk;
 use crate::web::console::frame;
@@ -52,7 +52,7 @@ pub(super) fn blocks(signed: &Signed, one: &Explanation) -> Vec<Block> {
     let (text, detail) = match cause {
         Some(cause) if is_english => (cause, one.summary.clone()),
         Some(cause) => (cause, String::new()),
-        None => (one.summary.clone(), String::new()),
+        None => (foreseen(t, one), String::new()),
     };
     let mut blocks = vec![Block::Notice { tone, text, detail }];
     let mut facts: Vec<(String, Cell)> = vec![
@@ -92,6 +92,61 @@ pub(super) fn blocks(signed: &Signed, one: &Explanation) -> Vec<Block> {
     blocks
 }
 
+/// What would come of a login that was not tried.
+fn foreseen(t: Text, one: &Explanation) -> String {
+    let Some(login) = one.login.as_ref().filter(|_| one.decision == "accept_if") else {
+        return one.summary.clone();
+    };
+    let left = login.factors.iter().filter(|factor| !factor.waived);
+    let left: Vec<&str> = left.map(|factor| factor_name(t, &factor.factor)).collect();
+    if left.is_empty() {
+        return one.summary.clone();
+    }
+    let values = [
+        ("user", login.user.user.as_str()),
+        ("client", &login.client.name),
+        ("factors", &left.join(" + ")),
+    ];
+    t.with("foresee.let_in", &values)
+}
+
+fn factor_name(t: Text, word: &str) -> &str {
+    t.find(&format!("factor.{word}")).unwrap_or(word)
+}
+
+/// What is typed, in the words of the language: `<code of 6 digits>`.
+fn shape(t: Text, english: &str) -> String {
+    let mut text = english.to_owned();
+    for (word, key) in [
+        ("<password>", "why.shape_password"),
+        ("<PIN>", "why.shape_pin"),
+        ("<OTP of the yubikey>", "why.shape_yubikey"),
+    ] {
+        text = text.replace(word, t.find(key).unwrap_or(word));
+    }
+    for digits in 6..=9 {
+        let word = format!("<code of {digits} digits>");
+        let shown = t.with("why.shape_code", &[("digits", &digits.to_string())]);
+        text = text.replace(&word, &shown);
+    }
+    text
+}
+
+/// Why a condition of a rule held or did not.
+fn condition(t: Text, one: &Condition) -> String {
+    let key = t.find(&format!("when.{}", one.key)).unwrap_or(&one.key);
+    let or = format!(" {} ", t.get("why.or"));
+    let wanted = one.wanted.replace(" or ", &or);
+    let text = match (one.held, &one.found) {
+        (Held::Unknown, _) => "why.unkept",
+        (_, None) => "why.lacking",
+        (Held::Yes, Some(_)) => "why.met",
+        (Held::No, Some(_)) => "why.unmet",
+    };
+    let found = one.found.as_deref().unwrap_or_default();
+    t.with(text, &[("key", key), ("found", found), ("wanted", &wanted)])
+}
+
 /// Who asked for whom, by which rule, and what would be typed.
 fn asked(t: Text, login: &Login) -> Vec<(String, Cell)> {
     let mut facts: Vec<(String, Cell)> = Vec::new();
@@ -126,7 +181,10 @@ fn asked(t: Text, login: &Login) -> Vec<(String, Cell)> {
     if !shapes.is_empty() {
         facts.push((
             t.get("why.type").to_owned(),
-            shapes.into_iter().map(Piece::Mono).collect(),
+            shapes
+                .iter()
+                .map(|one| Piece::Mono(shape(t, one)))
+                .collect(),
         ));
     }
     facts
@@ -150,7 +208,7 @@ fn rules(signed: &Signed, one: &Explanation) -> Option<Block> {
             }
         };
         let conditions = rule.conditions.iter();
-        let conditions = conditions.map(|one| Piece::text(one.why.clone()));
+        let conditions = conditions.map(|one| Piece::text(condition(t, one)));
         rows.push(vec![
             vec![
                 Piece::text(rule.name.clone()),
@@ -158,7 +216,13 @@ fn rules(signed: &Signed, one: &Explanation) -> Option<Block> {
             ],
             vec![held],
             conditions.collect(),
-            vec![Piece::text(rule.require.join(" + "))],
+            vec![Piece::text(
+                rule.require
+                    .iter()
+                    .map(|word| factor_name(t, word))
+                    .collect::<Vec<_>>()
+                    .join(" + "),
+            )],
         ]);
     }
     Some(Block::Table(Table {

@@ -6,7 +6,10 @@ use serde::Deserialize;
 
 use crate::api::call::{Access, Call};
 use crate::api::{ListAudit, ListClients, ListPolicies, ListTokens, ListUsers, ShowStatus};
+use crate::core::CoreError;
 use crate::server::http::caller::Caller;
+use crate::store::By;
+use crate::web::Desk;
 use crate::web::call::Refused;
 use crate::web::view::{Block, Entry, Page, Tone};
 use crate::web::visit::{Signed, Visit};
@@ -82,6 +85,14 @@ impl Signed {
     pub(crate) fn caller(&self) -> Caller {
         Caller::Person(std::sync::Arc::clone(&self.person))
     }
+
+    /// In whose name what is no call goes on record.
+    pub(crate) fn by(&self, desk: &Desk) -> Result<By, CoreError> {
+        let caller = self.caller();
+        let limited = !caller.may_administer();
+        let by = By::new(caller.actor(), desk.app.core().arrival()?);
+        Ok(By { limited, ..by })
+    }
 }
 
 /// What was done, as the address of a page says it after an act.
@@ -129,7 +140,7 @@ pub(super) fn refused(signed: &Signed, refused: &Refused) -> Response {
         }
         status => (t.get("refused.not_done"), status),
     };
-    let notice = bad(title, &refused.detail);
+    let notice = bad(title, t.said(&refused.detail));
     page(signed, title, vec![notice]).answer(status)
 }
 

@@ -99,7 +99,7 @@ fn findings(t: Text, status: &api::Status, files: Option<&api::Reload>) -> Vec<F
         ));
     }
     for job in status.jobs.iter().filter(|job| job.error.is_some()) {
-        let text = t.with("health.job", &[("job", &job.name)]);
+        let text = t.with("health.job", &[("job", t.said(&job.name))]);
         found.push((Tone::Warn, text, job.error.clone().unwrap_or_default()));
     }
     if status.notices.failed > 0 {
@@ -168,7 +168,7 @@ fn jobs(t: Text, status: &api::Status) -> Table {
             vec![Piece::text(time.as_deref().map(when).unwrap_or_default())]
         };
         vec![
-            vec![Piece::text(job.name.clone())],
+            vec![Piece::text(t.said(&job.name))],
             outcome,
             time(&job.last),
             time(&job.next),

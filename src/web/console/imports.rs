@@ -157,7 +157,10 @@ pub(super) async fn apply(desk: &Desk, signed: &Signed, fields: &Fields) -> Resp
     for batch in &batches {
         if let Err(refused) = outcome.add(desk, signed, batch, false).await {
             let mut blocks = outcome.blocks(signed, "import.stopped");
-            blocks.push(frame::bad(t.get("refused.not_done"), &refused.detail));
+            blocks.push(frame::bad(
+                t.get("refused.not_done"),
+                t.said(&refused.detail),
+            ));
             return frame::page(signed, t.get("import.title"), blocks).answer(refused.status);
         }
     }

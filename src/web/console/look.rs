@@ -1,12 +1,16 @@
 //! Language and theme: kept by the browser.
 
-use axum::http::header;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
 use axum::response::Response;
 
+use crate::api::AddToken;
+use crate::api::call::Call as _;
 use crate::model::message::Language;
-use crate::web::answer;
 use crate::web::fields::Fields;
-use crate::web::visit::{LANGUAGE, THEME, Visit};
+use crate::web::printed::noted;
+use crate::web::visit::{LANGUAGE, Signed, THEME, Visit};
+use crate::web::{Desk, answer};
 
 /// `POST /console/look`
 pub(in crate::web) async fn take(visit: Visit, fields: Fields) -> Response {
@@ -27,6 +31,24 @@ pub(in crate::web) async fn take(visit: Visit, fields: Fields) -> Response {
         }
     }
     response
+}
+
+/// `POST /console/printed`
+pub(super) async fn printed(
+    State(desk): State<Desk>,
+    signed: Signed,
+    fields: Fields,
+) -> StatusCode {
+    let own = fields.get("serial").and_then(|text| text.parse().ok());
+    let own = own.map(|serial| desk.app.core().store().token(&serial));
+    let is_own = matches!(own, Some(Ok(Some((token, _)))) if token.user == signed.person.user);
+    if !is_own && !signed.person.may(AddToken::OPERATION.access) {
+        return StatusCode::FORBIDDEN;
+    }
+    match signed.by(&desk) {
+        Ok(by) => noted(&desk, &fields, by).await,
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+    }
 }
 
 /// A path of this server that a form names; another's address is not followed.

@@ -64,6 +64,7 @@ pub(super) fn routes(desk: &Desk) -> Router<Desk> {
         .route("/console/audit", get(audit::show))
         .route("/console/audit/export", get(audit::export))
         .route("/console/audit/{seq}", get(record::show))
+        .route("/console/printed", post(look::printed))
         .route("/console/health", get(health::show))
         .route("/console/account", get(account::show))
         .route("/console/account/end", post(account::end))

@@ -5,7 +5,6 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::web::call::Refused;
@@ -71,7 +70,7 @@ async fn step_up(
         .filter_map(|name| fields.get(name));
     let touches_people = names.into_iter().any(is_of_console);
     let needed = act.is_dangerous || touches_people;
-    if !needed || signed.session.is_proven(Instant::now()) {
+    if !needed || signed.session.is_proven(signed.now) {
         return Ok(None);
     }
     let Some(code) = fields.get("step_up") else {
@@ -96,7 +95,7 @@ async fn step_up(
     let cookie = signed.visit.cookie.as_deref().unwrap_or_default();
     let standing = person::standing(&desk.app, &signed.person.user);
     let renewed = standing.ok().flatten().and_then(|standing| {
-        let (now, entropy) = (Instant::now(), desk.web.entropy.as_ref());
+        let (now, entropy) = (signed.now, desk.web.entropy.as_ref());
         let renewed = desk
             .web
             .sessions

@@ -4,10 +4,12 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::Value;
 
+use crate::admin::Sheet;
 use crate::qr;
 use crate::web::console::act::{Act, label};
 use crate::web::console::frame;
 use crate::web::console::sentence::when;
+use crate::web::printed;
 use crate::web::text::Text;
 use crate::web::view::{Block, Form, Piece, Tone};
 use crate::web::visit::Signed;
@@ -76,13 +78,14 @@ fn once(t: Text, answer: &Value) -> Vec<Block> {
 /// What is printed of it: a sheet of recovery codes, a security card, a letter with a link.
 fn sheet(t: Text, act: &Act, answer: &Value) -> Option<Block> {
     let has = |key: &str| answer[key].as_array().is_some_and(|list| !list.is_empty());
-    let key = match act.id {
-        _ if has("codes") => "sheet.recovery",
-        _ if has("cells") => "sheet.card",
-        "enrol_link" if answer["link"].is_string() => "sheet.letter",
+    let sheet = match act.id {
+        _ if has("codes") => Sheet::Recovery,
+        _ if has("cells") => Sheet::Card,
+        "enrol_link" if answer["link"].is_string() => Sheet::Letter,
         _ => return None,
     };
-    t.find(key).map(Block::Sheet)
+    let serial = answer["serial"].as_str().unwrap_or_default();
+    printed::sheet(t, "/console/printed", sheet, serial)
 }
 
 fn value(t: Text, key: &str, value: String) -> Block {

@@ -7,17 +7,17 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use crate::admin::Sheet;
 use crate::api::call::NoQuery;
 use crate::api::{
     AddToken, AddUser, Confirm, ConfirmToken, RemoveToken, RemoveUser, SetUser, ShowUser,
-    TokenCreate, User, UserChange, UserCreate,
+    TokenCreate, TokenCreated, User, UserChange, UserCreate,
 };
 use crate::model::client::Scope;
 use crate::model::user_key::{CONSOLE, UserKey};
 use crate::qr;
 use crate::secret::SecretString;
 use crate::server::http::caller::Caller;
-use crate::web::Desk;
 use crate::web::call::Refused;
 use crate::web::console::{frame, sign_in};
 use crate::web::fields::Fields;
@@ -25,6 +25,7 @@ use crate::web::link::{Begun, Link, person_named};
 use crate::web::text::Text;
 use crate::web::view::{Block, Field, Form, Input, Page, Tone};
 use crate::web::visit::Visit;
+use crate::web::{Desk, printed};
 
 /// `GET /console/setup`
 pub(super) async fn show(visit: Visit) -> Response {
@@ -67,7 +68,7 @@ fn bad(visit: &Visit, text: &str, detail: &str) -> Response {
 pub(super) async fn take(State(desk): State<Desk>, visit: Visit, fields: Fields) -> Response {
     let t = visit.t;
     let code = fields.get("link").unwrap_or_default();
-    let Some(link) = desk.web.links.find(code) else {
+    let Some(link) = desk.web.links.find(code, desk.app.core().instant()) else {
         return bad(&visit, t.get("setup.no_link"), t.get("setup.no_link_how"));
     };
     let Some(user) = fields.get("name").and_then(person_named) else {
@@ -219,7 +220,7 @@ fn grouped(secret: &str) -> String {
 pub(super) async fn confirm(State(desk): State<Desk>, visit: Visit, fields: Fields) -> Response {
     let t = visit.t;
     let code = fields.get("link").unwrap_or_default();
-    let link = desk.web.links.find(code);
+    let link = desk.web.links.find(code, desk.app.core().instant());
     let Some((link, begun)) = link.and_then(|link| Some((link.clone(), link.begun?))) else {
         return bad(&visit, t.get("setup.no_link"), t.get("setup.no_link_how"));
     };
@@ -250,8 +251,7 @@ pub(super) async fn confirm(State(desk): State<Desk>, visit: Visit, fields: Fiel
         ..TokenCreate::default()
     };
     let sheet = desk.call::<AddToken>(&link.by, (), &NoQuery {}, &new).await;
-    let codes = sheet.map(|sheet| sheet.codes).unwrap_or_default();
-    done(&desk, &visit, begun.user, &codes)
+    done(&desk, &visit, begun.user, sheet.ok())
 }
 
 /// What was wrong with a first code: a right one that came too soon after a wrong one was not compared.
@@ -278,16 +278,22 @@ fn why_not(t: Text, refused: &Refused) -> (&'static str, String) {
     }
 }
 
-fn done(desk: &Desk, visit: &Visit, user: UserKey, codes: &[String]) -> Response {
+fn done(desk: &Desk, visit: &Visit, user: UserKey, sheet: Option<TokenCreated>) -> Response {
     let t = visit.t;
     let signed = sign_in::open(desk, visit, user);
     let mut card = vec![Block::Text(t.get("setup.codes_why").to_owned())];
-    if !codes.is_empty() {
+    if let Some(made) = sheet {
         card.push(Block::Once {
             label: t.get("setup.codes").to_owned(),
-            value: codes.join("\n"),
+            value: made.codes.join("\n"),
         });
-        card.extend(t.find("sheet.recovery").map(Block::Sheet));
+        let serial = &made.token.serial;
+        card.extend(printed::sheet(
+            t,
+            "/console/printed",
+            Sheet::Recovery,
+            serial,
+        ));
     }
     let mut on = Form::new("/console", t.get("setup.on")).main();
     on.asks = true;

@@ -3,7 +3,6 @@
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::Response;
-use tokio::time::Instant;
 
 use crate::core::CoreError;
 use crate::model::user_key::UserKey;
@@ -94,7 +93,10 @@ pub(super) fn open(desk: &Desk, visit: &Visit, user: UserKey) -> Option<Response
         browser: visit.browser.clone(),
     };
     let entropy = desk.web.entropy.as_ref();
-    let cookie = desk.web.sessions.open(opening, Instant::now(), entropy);
+    let cookie = desk
+        .web
+        .sessions
+        .open(opening, desk.app.core().instant(), entropy);
     let line = visit.session_cookie(cookie.ok()?.expose())?;
     let mut response = answer::see_other("/console");
     response.headers_mut().append(header::SET_COOKIE, line);

@@ -133,7 +133,12 @@ async fn send(signed: &Signed, record: &AuditRecord, sender: &mpsc::Sender<Bytes
     }
     let t = signed.visit.t;
     let rows = [sentence::row(t, record, &signed.person)];
-    let rendered = Rows { rows: &rows }.render().unwrap_or_default();
+    let heads = sentence::heads(t);
+    let rows = Rows {
+        heads: &heads,
+        rows: &rows,
+    };
+    let rendered = rows.render().unwrap_or_default();
     let line = rendered.replace(['\r', '\n'], " ");
     let event = format!("id: {}\nevent: row\ndata: {line}\n\n", record.seq);
     sender.send(event.into()).await.is_ok()

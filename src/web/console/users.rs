@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use crate::api::call::{Call as _, NoQuery};
-use crate::api::{self, ImportUsers, ListUsers, ShowToken, ShowUser, UserPage};
+use crate::api::{self, CountUsers, ImportUsers, ListUsers, ShowToken, ShowUser, UserPage};
 use crate::model::id::RequestId;
 use crate::model::user_key::UserKey;
 use crate::web::console::sentence::{user_path, why_path};
@@ -45,24 +45,8 @@ pub(super) async fn show(
     search.inline = true;
     search = search.field(Field::new("q", t.get("users.search_by"), Input::Search).value(q));
     blocks.push(Block::Form(search));
-    let tabs = [
-        ("", t.get("users.all")),
-        ("no-token", t.get("users.no_token")),
-        ("locked", t.get("users.locked")),
-        ("console", t.get("users.console")),
-    ];
-    let tab = |(word, label): (&str, &str)| Tab {
-        to: format!("/console/users?tab={word}"),
-        label: label.to_owned(),
-        is_here: q.is_empty() && wanted.tab == word,
-    };
-    let mut tabs: Vec<Tab> = tabs.map(tab).into();
-    tabs.push(Tab {
-        to: "/console/stock".to_owned(),
-        label: t.get("users.stock").to_owned(),
-        is_here: false,
-    });
-    blocks.push(Block::Tabs(tabs));
+    let here = q.is_empty().then_some(wanted.tab.as_str());
+    blocks.push(Block::Tabs(tabs(&desk, &signed, here).await));
     let next = found.next.as_deref().map(|next| {
         let mut to = format!("/console/users?tab={}&q=", word(&wanted.tab));
         percent_encode(q, &mut to);
@@ -97,12 +81,63 @@ pub(super) async fn show(
     frame::page(&signed, t.get("menu.users"), blocks).answer(StatusCode::OK)
 }
 
+/// The tabs, with how many are behind each, as far as it is known; `here` is the one that is shown.
+async fn tabs(desk: &Desk, signed: &Signed, here: Option<&str>) -> Vec<Tab> {
+    let (t, caller) = (signed.visit.t, signed.caller());
+    let counts = desk.read::<CountUsers>(&caller, (), &NoQuery {}).await.ok();
+    let counts = counts.and_then(|summary| summary.users);
+    let of = |count: fn(&api::UserCounts) -> u64| counts.as_ref().map(count);
+    let tabs = [
+        ("", t.get("users.all"), of(|counts| counts.all)),
+        (
+            "no-token",
+            t.get("users.no_token"),
+            of(|counts| counts.without_token),
+        ),
+        (
+            "pending",
+            t.get("users.pending"),
+            of(|counts| counts.pending),
+        ),
+        ("locked", t.get("users.locked"), of(|counts| counts.locked)),
+        (
+            "suspended",
+            t.get("users.suspended"),
+            of(|counts| counts.suspended),
+        ),
+        ("exempt", t.get("users.exempt"), of(|counts| counts.exempt)),
+        ("console", t.get("users.console"), None),
+    ];
+    let tab = |(word, label, count): (&str, &str, Option<u64>)| Tab {
+        to: format!("/console/users?tab={word}"),
+        label: match count {
+            Some(count) => format!("{label} {count}"),
+            None => label.to_owned(),
+        },
+        is_here: here == Some(word),
+    };
+    let mut tabs: Vec<Tab> = tabs.map(tab).into();
+    tabs.push(Tab {
+        to: "/console/stock".to_owned(),
+        label: t.get("users.stock").to_owned(),
+        is_here: false,
+    });
+    tabs
+}
+
 /// The tabs' own words alone go into addresses.
 fn word(tab: &str) -> &'static str {
-    ["no-token", "locked", "console"]
-        .into_iter()
-        .find(|one| *one == tab)
-        .unwrap_or_default()
+    [
+        "no-token",
+        "pending",
+        "locked",
+        "suspended",
+        "exempt",
+        "console",
+    ]
+    .into_iter()
+    .find(|one| *one == tab)
+    .unwrap_or_default()
 }
 
 async fn find(
@@ -120,6 +155,7 @@ async fn find(
     match wanted.tab.as_str() {
         "no-token" => page.without_token = Some(true),
         "locked" => page.locked = Some(true),
+        state @ ("pending" | "suspended" | "exempt") => page.state = Some(state.to_owned()),
         "console" if page.after.is_none() => page.after = Some("!@console".to_owned()),
         _ => {}
     }

@@ -7,10 +7,11 @@ use axum::response::Response;
 use crate::admin::{AdminError, CredentialsPatch, NewVerifier, Replaced, UserPatch};
 use crate::model::device::DeviceId;
 use crate::model::id::Serial;
-use crate::model::message::Language;
+use crate::model::message::{Language, Medium};
 use crate::secret::SecretString;
 use crate::web::fields::Fields;
 use crate::web::portal::owner::{Owner, Question, begin, finished, may_try};
+use crate::web::printed::noted;
 use crate::web::view::{Block, Tone};
 use crate::web::visit::LANGUAGE;
 use crate::web::{Desk, answer};
@@ -109,6 +110,48 @@ pub(super) async fn language(State(desk): State<Desk>, owner: Owner, fields: Fie
     }
 }
 
+/// `POST /me/consent`: withdrawn, with the session alone.
+pub(super) async fn withdraw(State(desk): State<Desk>, owner: Owner) -> Response {
+    let done = async {
+        let by = owner.by(&desk.app)?;
+        desk.app.admin().withdraw_consent(&owner.user, by).await
+    };
+    match done.await {
+        Ok(()) => told(&desk, &owner, "me.withdrawn", "me.withdrawn_next"),
+        Err(error) => owner.refused(&error),
+    }
+}
+
+/// `POST /me/contact`: another telephone number or mail address.
+pub(super) async fn contact(State(desk): State<Desk>, owner: Owner, fields: Fields) -> Response {
+    let medium = match fields.get("which") {
+        Some("email") => Medium::Email,
+        _ => Medium::Sms,
+    };
+    let Some(address) = fields.get("address").map(str::to_owned) else {
+        return answer::see_other("/me");
+    };
+    if !may_try(&desk.app, &owner.visit) {
+        return owner.unproven();
+    }
+    let question = Question::of(&owner.user.to_string(), &owner.visit, &fields);
+    let app = desk.app.clone();
+    let changed = finished(&desk, async move {
+        let request = question.request(&app, false)?;
+        let admin = app.admin();
+        let changed = admin.change_own_contact(&request, medium, address).await?;
+        if let Replaced::Refused(outcome) = &changed {
+            question.wait(outcome.delay).await;
+        }
+        Ok(changed)
+    });
+    match changed.await {
+        Ok(Replaced::Done) => told(&desk, &owner, "me.contact_done", "me.contact_next"),
+        Ok(Replaced::Refused(_)) => owner.unproven(),
+        Err(error) => owner.refused(&error),
+    }
+}
+
 /// `POST /me/pin`
 pub(super) async fn pin(State(desk): State<Desk>, owner: Owner, fields: Fields) -> Response {
     let t = owner.visit.t;
@@ -140,6 +183,20 @@ pub(super) async fn pin(State(desk): State<Desk>, owner: Owner, fields: Fields) 
         Ok(Replaced::Done) => told(&desk, &owner, "me.pin_done", "me.pin_next"),
         Ok(Replaced::Refused(_)) => owner.unproven(),
         Err(error) => owner.refused(&error),
+    }
+}
+
+/// `POST /me/printed`
+pub(super) async fn printed(State(desk): State<Desk>, owner: Owner, fields: Fields) -> StatusCode {
+    let serial = fields
+        .get("serial")
+        .and_then(|text| text.parse::<Serial>().ok());
+    let token = serial.map(|serial| desk.app.core().store().token(&serial));
+    let owns = matches!(token, Some(Ok(Some((token, _)))) if token.user == owner.user);
+    match owner.by(&desk.app) {
+        Ok(by) if owns => noted(&desk, &fields, by).await,
+        Ok(_) => StatusCode::NOT_FOUND,
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

@@ -44,6 +44,7 @@ async fn blocks(desk: &Desk, owner: &Owner) -> Result<Vec<Block>, AdminError> {
         show.devices(&devices),
         show.more(&view.tokens),
         show.account(&view.user),
+        show.consents(&view.user),
     ])
 }
 
@@ -207,20 +208,21 @@ impl Show<'_> {
         ])
     }
 
+    /// A form with password and code.
+    fn proven(&self, to: &str, button: &str, hint: &str) -> Form {
+        let t = self.t();
+        let password = Field::new("password", t.get("sign_in.password"), Input::Password);
+        let code = Field::new("code", t.get("sign_in.code"), Input::Code).required();
+        Form {
+            folded: true,
+            hint: hint.to_owned(),
+            ..Form::new(to, button).field(password).field(code)
+        }
+    }
+
     /// What takes more proof: another token, recovery codes, a new PIN.
     fn more(&self, tokens: &[(Token, TokenState)]) -> Block {
         let t = self.t();
-        let proven = |to: &str, button: &str, hint: &str| Form {
-            folded: true,
-            hint: hint.to_owned(),
-            ..Form::new(to, button)
-                .field(Field::new(
-                    "password",
-                    t.get("sign_in.password"),
-                    Input::Password,
-                ))
-                .field(Field::new("code", t.get("sign_in.code"), Input::Code).required())
-        };
         let mut replaced = vec![(String::new(), t.get("me.replaces_none").to_owned())];
         replaced.extend(tokens.iter().filter_map(|(token, _)| {
             let live = token.state_at(self.at).may_become(LifeCycle::Revoked);
@@ -228,9 +230,10 @@ impl Show<'_> {
             let name = token.serial.to_string();
             ours.then(|| (name.clone(), name))
         }));
-        let another = proven("/me/token", t.get("me.another"), t.get("me.another_hint"))
+        let another = self
+            .proven("/me/token", t.get("me.another"), t.get("me.another_hint"))
             .field(Field::new("replaces", t.get("me.replaces"), Input::Select).options(replaced));
-        let sheet = proven(
+        let sheet = self.proven(
             "/me/recovery",
             t.get("me.recovery"),
             t.get("me.recovery_hint"),
@@ -278,12 +281,54 @@ impl Show<'_> {
                 .value(user.language.as_str())
                 .options(languages.to_vec()),
         );
+        let contact = |which: &str, button: &str, label: &str| {
+            self.proven("/me/contact", button, t.get("me.contacts_hint"))
+                .hidden("which", which)
+                .field(Field::new("address", label, Input::Text).required())
+        };
         Block::Card(vec![
             Block::Heading(t.get("me.account").to_owned()),
             Block::Facts(facts),
-            Block::Text(t.get("me.contacts_hint").to_owned()),
+            Block::Form(contact(
+                "phone",
+                t.get("me.phone_set"),
+                t.get("me.phone_new"),
+            )),
+            Block::Form(contact(
+                "email",
+                t.get("me.email_set"),
+                t.get("me.email_new"),
+            )),
             Block::Form(language),
         ])
+    }
+
+    /// What the person agreed to, and may take back.
+    fn consents(&self, user: &User) -> Block {
+        let t = self.t();
+        let (tone, word) = if user.remote_issue {
+            (Tone::Good, t.get("me.consent_given"))
+        } else {
+            (Tone::Plain, t.get("me.consent_none"))
+        };
+        let facts = vec![(
+            t.get("me.consent_remote").to_owned(),
+            vec![Piece::chip(tone, word)],
+        )];
+        let mut blocks = vec![
+            Block::Heading(t.get("me.consents").to_owned()),
+            Block::Text(t.get("me.consents_hint").to_owned()),
+            Block::Facts(facts),
+        ];
+        if user.remote_issue {
+            blocks.push(Block::Form(Form {
+                tone: Tone::Bad,
+                folded: true,
+                hint: t.get("me.withdraw_hint").to_owned(),
+                ..Form::new("/me/consent", t.get("me.withdraw"))
+            }));
+        }
+        Block::Card(blocks)
     }
 }
 

@@ -1,8 +1,9 @@
 //! Self-service under `/me`: what people see and change of their own.
 //!
 //! ```text
-//! sign-in: policy `self-service` -> session of its own cookie -> own tokens, devices, logins, language
-//! more proof: password and code again -> another token, recovery codes; old PIN and code -> new PIN
+//! sign-in: policy `self-service`, or the signature of a device whose token is in use
+//!          -> session of its own cookie -> own tokens, devices, logins, consents, language
+//! more proof: password and code again -> another token, recovery codes, contacts; old PIN and code -> new PIN
 //! ```
 //!
 //! What is asked for here are the same verbs as over the API, in the name of the user, with the same guards and on
@@ -28,6 +29,7 @@ pub(super) fn routes() -> Router<Desk> {
     Router::new()
         .route("/me", get(home::show))
         .route("/me/sign-in", get(sign_in::show).post(sign_in::take))
+        .route("/me/sign-in/device", post(sign_in::by_device))
         .route("/me/sign-out", post(sign_in::end))
         .route("/me/look", post(look::take))
         .route("/me/language", post(acts::language))
@@ -35,6 +37,9 @@ pub(super) fn routes() -> Router<Desk> {
         .route("/me/not-me", post(acts::not_me))
         .route("/me/device", post(acts::end_device))
         .route("/me/device/name", post(acts::rename_device))
+        .route("/me/consent", post(acts::withdraw))
+        .route("/me/contact", post(acts::contact))
+        .route("/me/printed", post(acts::printed))
         .route("/me/pin", post(acts::pin))
         .route("/me/token", post(tokens::add))
         .route("/me/token/code", post(tokens::confirm))

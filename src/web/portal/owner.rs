@@ -65,10 +65,10 @@ fn own_cookie(parts: &Parts, visit: &Visit) -> Option<String> {
 
 /// The user of a session, if they stand as they stood.
 pub(super) fn signed(desk: &Desk, cookie: &str) -> Option<UserKey> {
-    let session = desk
-        .web
-        .own_sessions
-        .find(cookie, desk.app.core().now(), Instant::now())?;
+    let session =
+        desk.web
+            .own_sessions
+            .find(cookie, desk.app.core().now(), desk.app.core().instant())?;
     match standing(&desk.app, &session.user) {
         Some(standing) if standing == session.standing => Some(session.user),
         _ => {
@@ -102,10 +102,11 @@ pub(super) fn begin(desk: &Desk, visit: &Visit, user: UserKey, mut response: Res
         address: visit.address,
         browser: visit.browser.clone(),
     };
-    let cookie = desk
-        .web
-        .own_sessions
-        .open(opening, Instant::now(), desk.web.entropy.as_ref());
+    let cookie = desk.web.own_sessions.open(
+        opening,
+        desk.app.core().instant(),
+        desk.web.entropy.as_ref(),
+    );
     let line = cookie.ok().and_then(|cookie| line(visit, cookie.expose()));
     if let Some(line) = line {
         response.headers_mut().append(header::SET_COOKIE, line);
@@ -159,7 +160,7 @@ impl Owner {
                 tracing::warn!(%error, "self-service cannot do what was asked");
                 t.get("me.again").to_owned()
             }
-            _ => detail,
+            _ => t.said(&detail).to_owned(),
         };
         self.page(title, vec![bad(title, detail)]).answer(status)
     }

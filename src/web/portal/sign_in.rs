@@ -1,17 +1,18 @@
 //! Signing in to self-service, and out.
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 
 use crate::core::CoreError;
 use crate::login::LoginAnswer;
 use crate::model::user_key::CONSOLE;
+use crate::server::http::signed_user;
 use crate::web::fields::Fields;
 use crate::web::portal::owner::{
     Guest, Question, bad, begin, finished, line, may_try, page, signed,
 };
-use crate::web::view::{Block, Field, Form, Input};
+use crate::web::view::{Block, Field, Form, Input, Piece};
 use crate::web::visit::Visit;
 use crate::web::{Desk, answer};
 
@@ -21,10 +22,10 @@ pub(super) async fn show(State(desk): State<Desk>, Guest(visit): Guest) -> Respo
     if cookie.is_some_and(|cookie| signed(&desk, cookie).is_some()) {
         return answer::see_other("/me");
     }
-    form_page(&visit, None, StatusCode::OK)
+    form_page(&desk, &visit, None, StatusCode::OK)
 }
 
-fn form_page(visit: &Visit, notice: Option<Block>, status: StatusCode) -> Response {
+fn form_page(desk: &Desk, visit: &Visit, notice: Option<Block>, status: StatusCode) -> Response {
     let t = visit.t;
     let form = Form::new("/me/sign-in", t.get("sign_in.button"))
         .main()
@@ -37,9 +38,14 @@ fn form_page(visit: &Visit, notice: Option<Block>, status: StatusCode) -> Respon
         .field(
             Field::new("code", t.get("sign_in.code"), Input::Code).hint(t.get("sign_in.code_hint")),
         );
-    let blocks = notice.into_iter();
-    let blocks = blocks.chain([Block::Card(vec![Block::Form(form)])]);
-    page(visit, None, t.get("me.sign_in"), blocks.collect()).answer(status)
+    let mut blocks: Vec<Block> = notice.into_iter().collect();
+    blocks.push(Block::Card(vec![Block::Form(form)]));
+    if desk.web.settings.app {
+        // Its key is in this browser, or nowhere here.
+        let link = Piece::link("/app/#account", t.get("me.by_device"));
+        blocks.push(Block::Facts(vec![(String::new(), vec![link])]));
+    }
+    page(visit, None, t.get("me.sign_in"), blocks).answer(status)
 }
 
 /// `POST /me/sign-in`
@@ -51,7 +57,7 @@ pub(super) async fn take(
     let t = visit.t;
     if !may_try(&desk.app, &visit) {
         let notice = bad(t.get("refused.not_done"), t.get("me.too_many").to_owned());
-        return form_page(&visit, Some(notice), StatusCode::TOO_MANY_REQUESTS);
+        return form_page(&desk, &visit, Some(notice), StatusCode::TOO_MANY_REQUESTS);
     }
     let typed = fields.get("name").unwrap_or_default().to_owned();
     let question = Question::of(&typed, &visit, &fields);
@@ -72,7 +78,7 @@ pub(super) async fn take(
                 _ => "me.again",
             };
             let notice = bad(t.get("refused.unavailable"), t.get(why).to_owned());
-            return form_page(&visit, Some(notice), StatusCode::SERVICE_UNAVAILABLE);
+            return form_page(&desk, &visit, Some(notice), StatusCode::SERVICE_UNAVAILABLE);
         }
     };
     match outcome.answer {
@@ -94,8 +100,28 @@ pub(super) async fn take(
         _ => {
             question.wait(outcome.delay).await;
             let notice = bad(t.get("sign_in.refused"), t.get("me.refused_why").to_owned());
-            form_page(&visit, Some(notice), StatusCode::UNAUTHORIZED)
+            form_page(&desk, &visit, Some(notice), StatusCode::UNAUTHORIZED)
         }
+    }
+}
+
+/// `POST /me/sign-in/device`: by a request that a device of the person signed, as the authenticator of the browser
+/// sends it.
+pub(super) async fn by_device(
+    State(desk): State<Desk>,
+    Guest(visit): Guest,
+    request: Request,
+) -> Response {
+    if !may_try(&desk.app, &visit) {
+        return StatusCode::TOO_MANY_REQUESTS.into_response();
+    }
+    match signed_user(&desk.app, request).await {
+        Ok(user) if user.realm() != CONSOLE => {
+            let response = StatusCode::NO_CONTENT.into_response();
+            begin(&desk, &visit, user, response)
+        }
+        Ok(_) => StatusCode::FORBIDDEN.into_response(),
+        Err(refused) => refused,
     }
 }
 

@@ -30,7 +30,11 @@ const EFFECTS: [&str; 14] = [
 ];
 
 /// Effects that a base module exists to wrap.
-const WRAPPERS: [(&str, &str); 2] = [("time", "SystemTime::now"), ("secret", "getrandom::")];
+const WRAPPERS: [(&str, &str); 3] = [
+    ("time", "SystemTime::now"),
+    ("time", "Instant::now"),
+    ("secret", "getrandom::"),
+];
 
 fn table() -> BTreeMap<String, Row> {
     let text = fs::read_to_string(root().join("src/lib.rs")).unwrap();

@@ -38,6 +38,17 @@ impl Console {
     }
 
     pub(crate) fn with(networks: Vec<ipnet::IpNet>, public_url: Option<&str>) -> Self {
+        let own = include_str!("../../../policies/self-service.toml");
+        let own = own.replace("reject_delay = \"1s\"", "reject_delay = \"0s\"");
+        Self::built(networks, public_url, &own)
+    }
+
+    /// With this policy of self-service.
+    pub(crate) fn with_own(policy: &str) -> Self {
+        Self::built(Vec::new(), None, policy)
+    }
+
+    fn built(networks: Vec<ipnet::IpNet>, public_url: Option<&str>, own: &str) -> Self {
         let policy = include_str!("../../../policies/console.toml");
         let policy = policy.replace("reject_delay = \"1s\"", "reject_delay = \"0s\"");
         let default = "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n";
@@ -45,6 +56,7 @@ impl Console {
             policies: vec![
                 Source::new("policies/default.toml", default),
                 Source::new("policies/console.toml", policy),
+                Source::new("policies/self-service.toml", own),
             ],
             ..Base::at(UnixTime::from_secs(1_800_000_000))
         };
@@ -53,6 +65,7 @@ impl Console {
             daemon: true,
             http: vec![HOST.parse().expect("an address")],
             public_url: public_url.map(str::to_owned),
+            app_url: public_url.map(str::to_owned),
             ..Info::default()
         };
         let app = App::new(Arc::clone(&service), LIMITS, info);
@@ -61,8 +74,8 @@ impl Console {
             console_networks: networks,
             console_listen: Vec::new(),
             edit_policies: false,
-            portal: false,
-            app: false,
+            portal: true,
+            app: true,
         };
         let web = Web::new(settings, Arc::new(SystemEntropy));
         web.serve(&app);
@@ -187,7 +200,7 @@ pub(crate) fn text(answer: &Answer) -> String {
 pub(crate) fn cookie(answer: &Answer) -> Option<String> {
     let lines = answer.headers.get_all("set-cookie").iter();
     let mut found = lines.filter_map(|line| line.to_str().ok());
-    let line = found.find(|line| line.contains("oncegate="))?;
+    let line = found.find(|line| line.contains("oncegate=") || line.contains("oncegate-me="))?;
     line.split(';').next().map(str::to_owned)
 }
 

@@ -28,6 +28,12 @@ impl Inbox {
         (message.medium, message.to, code)
     }
 
+    /// The text of the next message.
+    pub(crate) async fn text(&mut self) -> String {
+        let message = self.0.recv().await.expect("a courier");
+        message.text.expose().to_owned()
+    }
+
     /// Whether nothing has arrived.
     pub(crate) fn is_empty(&mut self) -> bool {
         self.0.try_recv().is_err()

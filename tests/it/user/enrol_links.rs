@@ -17,6 +17,7 @@ use crate::support::app::TestApp;
 use crate::support::daemon::Site;
 use crate::support::device::Phone;
 use crate::support::net::{Http, Radius};
+use crate::support::outbox::outbox;
 
 /// What an authenticator app that scanned this URI shows at a time.
 fn shown(uri: &str, at: u64) -> String {
@@ -258,6 +259,94 @@ async fn a_link_brings_a_device_instead_of_a_key() {
     assert_eq!(enrolled.json()["token"]["state"], "active");
     let page = app.keyed("GET", "/enrol", None, None).await;
     assert!(String::from_utf8_lossy(&page.body).contains("<body data-browser>"));
+}
+
+/// Where the policy wants first codes confirmed, the page of the link takes the device's, and nothing else does.
+#[tokio::test]
+async fn a_link_confirms_the_device_that_it_brought() {
+    let policy = "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n\
+                  [enrolment]\nactivate = \"confirm\"\n";
+    let app = TestApp::with(policy, false);
+    app.user("alice").await;
+    let web = app.key("web", Scope::Verify, None).await;
+    let made = link(&app, "alice", json!({})).await;
+    let (linked, code) = parts(made["link"].as_str().unwrap());
+    let body = json!({ "serial": linked, "code": code });
+    let answer = app.keyed("POST", "/enrol/device", None, Some(body)).await;
+    let device = answer.json();
+    assert_eq!(device["must_confirm"], true, "{device}");
+    let serial = device["serial"].as_str().unwrap();
+    let short = device["code"].as_str().unwrap().replace('-', "");
+    // What the device redeems proves nothing, and there is no device yet.
+    let (status, answer) = confirm(&app, serial, &code, &short).await;
+    assert_eq!(status, 409, "{answer}");
+    let phone = Phone::new(1);
+    let sent = phone.enrol(app.service.core.now(), "alice@default", &short);
+    let enrolled = app.send(&sent).await;
+    assert_eq!(enrolled.json()["token"]["state"], "pending");
+    app.clock.advance(Duration::from_secs(30));
+    let ask = async || {
+        let answer = app
+            .as_phone(&phone, "POST", "/v1/device/otp", Some(json!({})))
+            .await;
+        answer.json()["code"].as_str().expect("a code").to_owned()
+    };
+    let first = ask().await;
+    let login = app.verify(&web, "alice", &first).await;
+    assert_eq!(login.json()["decision"], "reject", "not in use yet");
+    app.clock.advance(Duration::from_secs(30));
+    let first = ask().await;
+    let other = code.replace(&code[..1], if code.starts_with('7') { "8" } else { "7" });
+    for (serial, code, otp) in [
+        (serial, other.as_str(), first.as_str()),
+        (linked.as_str(), code.as_str(), first.as_str()),
+        (serial, code.as_str(), "000000"),
+    ] {
+        let (status, answer) = confirm(&app, serial, code, otp).await;
+        assert_eq!(status, 409, "{answer}");
+    }
+    app.clock.advance(Duration::from_secs(30));
+    let (status, proven) = confirm(&app, serial, &code, &ask().await).await;
+    assert_eq!(
+        (status.as_u16(), &proven["state"]),
+        (200, &json!("active")),
+        "{proven}"
+    );
+    app.clock.advance(Duration::from_secs(30));
+    let login = app.verify(&web, "alice", &ask().await).await;
+    assert_eq!(login.json()["decision"], "accept");
+}
+
+/// A message with a code for a device opens the authenticator of the browser, where this server has one.
+#[tokio::test]
+async fn a_message_for_a_device_leads_into_the_authenticator() {
+    let app = TestApp::new();
+    let (courier, mut inbox) = outbox();
+    app.service.core.set_courier(std::sync::Arc::new(courier));
+    let user = json!({ "user": "alice", "email": "alice@example.com", "language": "ko" });
+    app.admin("POST", "/v1/admin/users", Some(user)).await;
+    let token = json!({ "user": "alice", "kind": "server" });
+    let token = app
+        .admin("POST", "/v1/admin/tokens", Some(token))
+        .await
+        .json();
+    let path = format!(
+        "/v1/admin/tokens/{}/offer",
+        token["serial"].as_str().unwrap()
+    );
+    for (server, leads) in [
+        ("https://app.example.com", true),
+        ("https://other.example.com", false),
+    ] {
+        let body = json!({ "by": ["text", "email"], "server_url": server });
+        let offered = app.admin("POST", &path, Some(body)).await;
+        assert_eq!(offered.status, 200, "{:?}", offered.json());
+        let text = inbox.text().await;
+        let short = offered.json()["code"].as_str().unwrap().replace('-', "");
+        let link = format!("https://app.example.com/app/#user=alice%40default&code={short}");
+        assert_eq!(text.contains(&link), leads, "{text}");
+        app.clock.advance(Duration::from_mins(2));
+    }
 }
 
 /// Where others approve such tokens, or a policy takes none of their codes, the link stays good for a key.

@@ -42,6 +42,9 @@ fn a_telephone_enrols_by_link_logs_in_and_moves() {
         return;
     }
     let site = Site::new();
+    let strict =
+        "[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n[enrolment]\nactivate = \"confirm\"\n";
+    std::fs::write(site.path().join("policies/strict.toml"), strict).expect("written");
     let daemon = site.serve_with(&[("ONCEGATE__HTTP__PUBLIC_URL", "http://localhost")]);
     let base = format!("http://{}", daemon.http);
     let offer = |user: &str| {
@@ -60,6 +63,7 @@ fn a_telephone_enrols_by_link_logs_in_and_moves() {
     };
     let links = json!({ "alice": link("alice"), "bo": link("bo") });
     site.json(&["user", "add", "cho"]);
+    site.json(&["user", "add", "dae"]);
     // Open beside the telephone's own.
     offer("alice");
     let out = concat!(env!("CARGO_MANIFEST_DIR"), "/target/pictures");

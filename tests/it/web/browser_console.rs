@@ -1,8 +1,18 @@
 //! The console in Chromium, against the real daemon: first run, every page in both languages, light and dark, on a
 //! desktop and a telephone; accessible, under its content security policy, and without scripts.
 
-use serde_json::json;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
 
+use oncegate::server::http::serve_tcp;
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::console::Console;
 use crate::support::daemon::{NO_DELAY, Site};
 use crate::support::require;
 use crate::web::browser_app::{browser, node};
@@ -70,4 +80,49 @@ fn an_administrator_works_a_day_in_the_browser() {
     // What was done in the browser is on record in the name of the person.
     let audit = site.json(&["audit", "list", "--action", "user_unlock", "--limit", "1"]);
     assert_eq!(audit["records"][0]["actor"], "kim@console");
+}
+
+/// The clock of the server is moved while the browser waits: five minutes after a code a grave act asks for another.
+#[tokio::test]
+async fn a_grave_act_asks_for_a_code_after_five_minutes() {
+    let Some(dir) = browser() else { return };
+    let console = Console::new();
+    let kim = console.person("kim", &["admin"]).await;
+    let user = serde_json::json!({ "user": "alice" });
+    console.admin("POST", "/v1/admin/users", Some(user)).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let base = format!("http://{}", listener.local_addr().expect("an address"));
+    let (app, stop) = (Arc::clone(&console.app), CancellationToken::new());
+    let places = Arc::new(Semaphore::new(64));
+    let served = tokio::spawn(serve_tcp(listener, None, app, places, stop.clone()));
+    let out = concat!(env!("CARGO_MANIFEST_DIR"), "/target/pictures");
+    let mut program = tokio::process::Command::new("node")
+        .arg("step_up.mjs")
+        .current_dir(dir)
+        .env(
+            "ONCEGATE_BROWSER",
+            json!({ "base": base, "out": out }).to_string(),
+        )
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("node");
+    let mut answers = program.stdin.take().expect("a pipe");
+    let mut lines = BufReader::new(program.stdout.take().expect("a pipe")).lines();
+    while let Some(line) = lines.next_line().await.expect("a line") {
+        let answer = match line.as_str() {
+            "code" => console.code(&kim.uri),
+            "later" => {
+                console.clock.advance(Duration::from_mins(5));
+                "done".to_owned()
+            }
+            other => panic!("{other}"),
+        };
+        let line = format!("{answer}\n");
+        answers.write_all(line.as_bytes()).await.expect("written");
+    }
+    assert!(program.wait().await.expect("its end").success());
+    stop.cancel();
+    served.await.expect("no panic");
 }

@@ -29,8 +29,8 @@ async fn rows_are_planned_first_and_made_then() {
     );
     assert!(!page.contains("/console/act/import"), "{page}");
     for (rows, why) in [
-        ("user;color\nx;red\n", "unknown column `color`"),
-        ("name\nx\n", "one of them is `user`"),
+        ("user;color\nx;red\n", "unknown column <code>color</code>"),
+        ("name\nx\n", "one of them is <code>user</code>"),
         ("user\n\"open\n", "a quote is not closed"),
     ] {
         let answer = plan(rows).await;

@@ -390,11 +390,11 @@ async fn no_one_locks_themselves_out_of_the_console() {
                 "require      = [\"password\", \"otp\"]",
                 "require      = [\"pin\", \"otp\"]",
             ),
-            "asks for `pin`",
+            "asks for <code>pin</code>",
         ),
         (
             present.replace("kinds = [\"totp\", \"hotp\"]", "kinds = [\"hotp\"]"),
-            "asks for `otp`",
+            "asks for <code>otp</code>",
         ),
         (
             present

@@ -11,6 +11,8 @@ use crate::api::{
 use crate::model::enrolment::RevokeReason;
 use crate::model::kind::Kind;
 use crate::model::token::{LifeCycle, Token};
+use crate::otpauth::enrol::app_link;
+use crate::secret::SecretString;
 use crate::server::http::App;
 use crate::server::http::admin::tokens::shown;
 use crate::server::http::caller::Caller;
@@ -97,9 +99,17 @@ async fn offer(app: Arc<App>, call: Admin<OfferToken>) -> Result<api::Offered, F
             "server_url: the QR code names this server; give it, or set http.public_url",
         ));
     }
-    let handed_out = app
-        .admin()
-        .offer_token(&call.place, &ways.media, call.expected, call.from);
+    let app_url = app.info().app_url.as_deref();
+    let own = app_url.filter(|own| url.as_deref() == Some(*own));
+    let opens = own.map(|own| {
+        (
+            own,
+            app_link as fn(&str, &str, &SecretString) -> SecretString,
+        )
+    });
+    let handed_out =
+        app.admin()
+            .offer_token(&call.place, &ways.media, opens, call.expected, call.from);
     let handed_out = handed_out.await;
     let handed_out = handed_out.map_err(|error| conflict(&app, &token, Goal::Use, error))?;
     Ok(offered(&app, &handed_out, &ways, url.as_deref()))

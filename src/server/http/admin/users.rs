@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::admin::effect::Means;
-use crate::admin::{Aliases, CredentialsPatch, Grant, NewVerifier, UserFilter, UserPatch};
+use crate::admin::{Aliases, Counts, CredentialsPatch, Grant, NewVerifier, UserFilter, UserPatch};
 use crate::api::forms;
 use crate::api::{
-    self, AddUser, EndBypass, EndExemption, EraseUser, GrantBypass, GrantExemption, ListUsers,
-    RemoveUser, SetUser, ShowDemoCode, ShowUser, UnlockUser,
+    self, AddUser, CountUsers, EndBypass, EndExemption, EraseUser, GrantBypass, GrantExemption,
+    ListUsers, RemoveUser, SetUser, ShowDemoCode, ShowUser, UnlockUser,
 };
 use crate::model::kind::Kind;
 use crate::model::message::Language;
@@ -28,6 +28,7 @@ use crate::time::UnixTime;
 pub(super) fn routes(routes: Routes) -> Routes {
     routes
         .on(list)
+        .on(count)
         .on(add)
         .on(show)
         .on(set)
@@ -76,6 +77,44 @@ async fn list(
     })
 }
 
+async fn count(
+    app: Arc<App>,
+    call: Received<CountUsers, (Caller, By)>,
+) -> Result<api::Summary, Failure> {
+    let (last, begins) = app.admin().counts()?;
+    if begins {
+        let counting = Arc::clone(&app);
+        app.tasks().spawn(async move {
+            let stopping = counting.stopping().clone();
+            tokio::select! {
+                () = stopping.cancelled() => {}
+                counted = counting.admin().count_all() => {
+                    if let Err(error) = counted {
+                        tracing::warn!(%error, "the users cannot be counted");
+                    }
+                }
+            }
+        });
+    }
+    let console = call.from.0.sees_console();
+    let shown = last.map(|last| {
+        let sum =
+            |of: fn(&Counts) -> u64| of(&last.users) + if console { of(&last.console) } else { 0 };
+        api::UserCounts {
+            all: sum(|counts| counts.all),
+            without_token: sum(|counts| counts.without_token),
+            pending: sum(|counts| counts.pending),
+            locked: sum(|counts| counts.locked),
+            suspended: sum(|counts| counts.suspended),
+            exempt: sum(|counts| counts.exempt),
+        }
+    });
+    Ok(api::Summary {
+        users: shown,
+        counted: last.map(|last| last.at.rfc3339()),
+    })
+}
+
 fn filter(page: api::UserPage) -> Result<UserFilter, Failure> {
     let bounded = |field: &str, text: Option<String>| match text {
         Some(text) if text.trim().is_empty() || text.len() > 256 => {
@@ -87,6 +126,10 @@ fn filter(page: api::UserPage) -> Result<UserFilter, Failure> {
         group: bounded("group", page.group)?,
         without_token: page.without_token.unwrap_or(false),
         locked: page.locked.unwrap_or(false),
+        state: match page.state {
+            None => None,
+            Some(text) => Some(word("state", &text, "pending, suspended, exempt")?),
+        },
         text: bounded("search", page.search)?,
         without_console: false,
     })

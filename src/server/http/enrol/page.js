@@ -15,6 +15,7 @@ const TEXTS = {
     open: "Open the authenticator here",
     camera: "Or scan this with the camera of your telephone:",
     typed_code: "Type the code instead",
+    device_first: "Then type the first code here that the authenticator shows. Keep this page open until then:",
     not_here: "That is not possible here. Take the authenticator app; your link is still good.",
     app: "Open in the authenticator app",
     scan: "Or scan this with the app of another device:",
@@ -41,6 +42,7 @@ const TEXTS = {
     open: "여기에서 인증 앱 열기",
     camera: "또는 휴대전화의 카메라로 아래 코드를 촬영하세요.",
     typed_code: "코드를 직접 입력하기",
+    device_first: "등록한 뒤 인증 앱에 표시된 첫 인증번호를 여기에 입력하세요. 그때까지 이 창을 닫지 마세요.",
     not_here: "여기에서는 사용할 수 없습니다. 인증 앱을 선택하세요. 링크는 그대로 유효합니다.",
     app: "인증 앱에서 열기",
     scan: "또는 다른 기기의 앱으로 아래 코드를 촬영하세요.",
@@ -167,32 +169,49 @@ async function beginWithBrowser(own) {
   at("open").href = code.enrol_uri;
   at("device-user").textContent = code.user;
   at("device-code").textContent = code.code;
+  if (code.must_confirm) {
+    // The authenticator opens beside this page, which waits for its first code.
+    at("open").target = "_blank";
+    at("open").rel = "noopener";
+    at("device-first").hidden = false;
+    takesFirst("device-", { serial: code.serial, code: own.code });
+  }
   draw("device-qr", code.qr_side, code.qr_path);
   show("device");
 }
 
-async function check(own) {
-  const otp = at("otp").value.replace(/\s/g, "");
-  at("send").disabled = true;
+async function check(form, own) {
+  const field = at(`${form}otp`);
+  const otp = field.value.replace(/\s/g, "");
+  at(`${form}send`).disabled = true;
   let answer = null;
   try {
     answer = await post("enrol/confirm", { ...own, otp });
   } catch {
     answer = null;
   }
-  at("send").disabled = false;
+  at(`${form}send`).disabled = false;
   if (answer && answer.ok) {
     say("");
     // The key does not stay on the screen.
     at("qr").replaceChildren();
     at("secret").textContent = "";
     at("app").removeAttribute("href");
+    at("open").removeAttribute("href");
     show("done");
   } else {
     say((await refused(answer)) ? text.wrong : text.failed);
-    at("otp").value = "";
-    at("otp").focus();
+    field.value = "";
+    field.focus();
   }
+}
+
+/** The form takes the first code of this token. */
+function takesFirst(form, own) {
+  at(`${form}first`).addEventListener("submit", (event) => {
+    event.preventDefault();
+    check(form, own);
+  });
 }
 
 document.documentElement.lang = language;
@@ -209,10 +228,7 @@ if ("browser" in document.body.dataset) {
 if (own) {
   at("telephone").addEventListener("click", () => beginWithBrowser(own));
   at("begin").addEventListener("click", () => begin(own));
-  at("first").addEventListener("submit", (event) => {
-    event.preventDefault();
-    check(own);
-  });
+  takesFirst("", own);
 } else {
   say(text.incomplete);
   at("begin").disabled = true;

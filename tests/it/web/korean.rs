@@ -1,0 +1,146 @@
+//! Every page in Korean: what is English on it is a name, a command, or a file of the installation.
+
+use oncegate::model::profile;
+use serde_json::json;
+
+use crate::support::console::{Console, text};
+
+/// The texts between tags, but for code and what is marked as of another language.
+fn texts(page: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let body = page.split_once("<main").map_or(page, |(_, body)| body);
+    let mut skipped = 0_usize;
+    for piece in body.split('<').skip(1) {
+        let (tag, text) = piece.split_once('>').unwrap_or((piece, ""));
+        let name = tag
+            .split([' ', '/'])
+            .find(|part| !part.is_empty())
+            .unwrap_or_default();
+        if ["code", "textarea", "option", "output", "kbd"].contains(&name) {
+            if tag.starts_with('/') {
+                skipped = skipped.saturating_sub(1);
+            } else {
+                skipped += 1;
+            }
+        }
+        for attribute in ["placeholder=\"", "aria-label=\""] {
+            let value = tag
+                .split_once(attribute)
+                .and_then(|(_, rest)| rest.split('"').next());
+            found.extend(value.map(str::to_owned));
+        }
+        if skipped == 0 {
+            found.push(text.to_owned());
+        }
+    }
+    found
+}
+
+/// Whether it reads as English: two words in small letters side by side, and no Hangul.
+fn is_english(text: &str) -> bool {
+    let is_hangul = |sign: char| ('\u{ac00}'..='\u{d7a3}').contains(&sign);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let is_word = |word: &str| {
+        let word = word.trim_end_matches([',', '.', ':', ';', '?']);
+        word.len() > 1 && word.bytes().all(|octet| octet.is_ascii_lowercase())
+    };
+    let beside = words
+        .windows(2)
+        .any(|two| two.iter().all(|word| is_word(word)));
+    beside && !text.chars().any(is_hangul)
+}
+
+#[test]
+fn what_is_english_is_found() {
+    assert!(is_english("the user is disabled"));
+    for text in [
+        "oncegate",
+        "set timeout \u{c81c}\u{d55c}",
+        "uid 0",
+        "PAP",
+        "2026-01-31 10:00",
+    ] {
+        assert!(!is_english(text), "{text}");
+    }
+    let page = "<main><p>one two</p><code>three four</code><b aria-label=\"five six\">7</b>";
+    let all = texts(page);
+    assert!(all.contains(&"one two".to_owned()) && all.contains(&"five six".to_owned()));
+    assert!(!all.contains(&"three four".to_owned()));
+}
+
+#[tokio::test]
+async fn every_page_in_korean_is_korean() {
+    let console = Console::new();
+    let kim = console.person("kim", &["admin"]).await;
+    let session = console.sign_in(&kim).await;
+    let session = format!("{session}; oncegate-language=ko");
+    let mut paths: Vec<String> = Vec::new();
+    for (number, name) in profile::names().enumerate() {
+        let body = json!({
+            "kind": "radius", "name": name, "profile": name, "addresses": [format!("192.0.2.{number}")],
+        });
+        console.admin("POST", "/v1/admin/clients", Some(body)).await;
+        paths.push(format!("/console/clients/{name}"));
+    }
+    let key = console.key("app", "verify").await;
+    let user = json!({ "user": "alice", "groups": ["staff"], "email": "a@example.com", "phone": "+821012345678" });
+    console.admin("POST", "/v1/admin/users", Some(user)).await;
+    for kind in ["totp", "recovery", "server"] {
+        let token = json!({ "user": "alice", "kind": kind, "active": kind == "totp" });
+        console.admin("POST", "/v1/admin/tokens", Some(token)).await;
+    }
+    for otp in ["000000", "nonsense"] {
+        let login = json!({ "user": "alice", "otp": otp });
+        let asked = crate::support::app::request("POST", "/v1/verify", Some(&key), Some(login));
+        crate::support::app::ask(&console.pages, asked).await;
+    }
+    let audit = text(&console.get("/console/audit", Some(&session)).await);
+    let whys = audit.split("href=\"/console/why/").skip(1);
+    paths.extend(whys.filter_map(|rest| Some(format!("/console/why/{}", rest.split('"').next()?))));
+    for path in [
+        "/console",
+        "/console?span=day",
+        "/console/users",
+        "/console/users?tab=pending",
+        "/console/users?q=nobody",
+        "/console/users/alice@default",
+        "/console/users/none",
+        "/console/stock",
+        "/console/import",
+        "/console/requests",
+        "/console/clients",
+        "/console/policies",
+        "/console/policies/default",
+        "/console/policies?user=alice&client=app&ip=",
+        "/console/policies?user=nobody&client=app&ip=203.0.113.7",
+        "/console/audit",
+        "/console/audit?since=yesterday",
+        "/console/audit/1",
+        "/console/health",
+        "/console/account",
+        "/console/none",
+        "/me/sign-in",
+    ] {
+        paths.push(path.to_owned());
+    }
+    let mut english: Vec<(String, String)> = Vec::new();
+    for path in &paths {
+        let page = text(&console.get(path, Some(&session)).await);
+        assert!(page.contains("lang=\"ko\""), "{path}: {page}");
+        let found = texts(&page).into_iter();
+        let found = found.map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "));
+        for text in found.filter(|text| is_english(text)) {
+            // What a policy file says of itself.
+            let own = console.service.core.policies();
+            let is_own = own
+                .iter()
+                .any(|policy| policy.description == text || text.starts_with(&policy.description));
+            if !is_own {
+                english.push((path.clone(), text));
+            }
+        }
+    }
+    english.sort();
+    english.dedup_by(|one, other| one.1 == other.1);
+    assert!(english.is_empty(), "{english:#?}");
+}
