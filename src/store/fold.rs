@@ -24,7 +24,7 @@ use crate::store::main_file::{File, Snapshot, closed, put_whole, write_rows};
 use crate::store::medium::Medium;
 use crate::store::memtable::{Layer, Memtable};
 use crate::store::record::Table;
-use crate::store::row_cache::{Kept, RowCache};
+use crate::store::row_cache::{Kept, KeptRow, RowCache};
 use crate::store::rows::Whole;
 use crate::store::seal::Sealer;
 use crate::store::{StoreError, main_file, rows};
@@ -55,6 +55,13 @@ struct Memory {
     snapshot: Option<Snapshot>,
     /// The last record that is in the file with all before it.
     applied: u64,
+}
+
+impl Memory {
+    /// Whether the file is as it was after this record, and no checkpoint has begun.
+    fn is_of(&self, applied: u64) -> bool {
+        self.rows.frozen.is_none() && self.applied == applied
+    }
 }
 
 impl Fold {
@@ -233,12 +240,31 @@ impl Fold {
         rows: &mut Vec<(Box<[u8]>, Kept)>,
     ) -> bool {
         let memory = self.memory.read().expect(UNPOISONED);
-        let may = memory.rows.frozen.is_none()
-            && memory.applied == applied
-            && self.kept.octets() < KEPT / 100 * most;
+        let may = memory.is_of(applied) && self.kept.octets() < KEPT / 100 * most;
         if may {
             for (key, kept) in rows.drain(..) {
                 self.kept.put(table, &key, kept);
+            }
+        }
+        may
+    }
+
+    /// The same of states, which are kept where there is room; `end`: these are the last, and all before were taken.
+    pub(crate) fn load_states(
+        &self,
+        table: Table,
+        applied: u64,
+        rows: &mut Vec<KeptRow>,
+        end: bool,
+    ) -> bool {
+        let memory = self.memory.read().expect(UNPOISONED);
+        let may = memory.is_of(applied);
+        if may {
+            for (key, row) in rows.drain(..) {
+                self.kept.put_state(table, &key, &row);
+            }
+            if end {
+                self.kept.is_whole(table);
             }
         }
         may
@@ -322,8 +348,8 @@ impl Drop for Fold {
 
 /// Records after which a checkpoint is due although no row changed.
 const FAR: u64 = 10_000;
-/// Octets of rows of the file that are kept in memory: those of some 300,000 users.
-const KEPT: u64 = 192 << 20;
+/// Octets of rows of the file that are kept in memory: users and tokens, those of some 350,000 users.
+const KEPT: u64 = 176 << 20;
 /// Rows per checkpoint transaction.
 const SLICE: usize = 20_000;
 const UNPOISONED: &str = "no panic while the lock is held";

@@ -309,6 +309,6 @@ pub(crate) const fn definition(
 
 /// The file of rows.
 const FILE: &str = "main.redb";
-/// Page cache of `main.redb`, filled on demand: the leaves that a storm of a million users touches do not
-/// fit half of it, and each miss is a read and a checksum.
-const CACHE: usize = 256 << 20;
+/// Page cache of `main.redb`, filled on demand. What logins read is kept as rows (`row_cache`), and the system keeps the
+/// file: a miss is a read and a checksum.
+const CACHE: usize = 64 << 20;

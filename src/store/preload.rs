@@ -16,6 +16,8 @@ pub(crate) struct Preload<'a> {
     applied: u64,
     /// Those that are taken next.
     waiting: Vec<(Box<[u8]>, Kept)>,
+    /// The same of states.
+    states: Vec<KeptRow>,
     /// The rows of one owner, where they are kept together; `None`: not all of them are sound.
     owner: (Box<[u8]>, Option<Vec<KeptRow>>),
     /// Whether there is no more to take.
@@ -30,8 +32,9 @@ impl<'a> Preload<'a> {
             table,
             applied,
             waiting: Vec::new(),
+            states: Vec::new(),
             owner: Default::default(),
-            done: share(table) == 0,
+            done: share(table) == 0 && !table.is_hot(),
         }
     }
 
@@ -40,21 +43,27 @@ impl<'a> Preload<'a> {
         if self.done {
             return;
         }
-        if self.table.is_listed() {
+        if self.table.is_hot() {
+            match value {
+                Some(value) => self.states.push((key.into(), value.into())),
+                // It is damaged, which is not the same as absent.
+                None => self.done = true,
+            }
+        } else if self.table.is_listed() {
             self.listed(key, value);
         } else if let Some(value) = value {
             self.waiting.push((key.into(), Kept::Row(value.into())));
         }
-        if self.waiting.len() >= SLICE {
-            self.hand_over();
+        if self.waiting.len() + self.states.len() >= SLICE {
+            self.hand_over(false);
         }
     }
 
-    /// Takes what is left at the end of the table.
-    pub(crate) fn finish(mut self) {
+    /// Takes what is left at the end of the table; `sound`: the rows are all that there were.
+    pub(crate) fn finish(mut self, sound: bool) {
         if !self.done {
             self.end_owner();
-            self.hand_over();
+            self.hand_over(sound);
         }
     }
 
@@ -81,12 +90,20 @@ impl<'a> Preload<'a> {
         }
     }
 
-    fn hand_over(&mut self) {
-        let most = share(self.table);
-        self.done = !self
-            .fold
-            .load(self.table, self.applied, most, &mut self.waiting);
+    fn hand_over(&mut self, end: bool) {
+        let Self {
+            fold,
+            table,
+            applied,
+            ..
+        } = *self;
+        self.done = !if table.is_hot() {
+            fold.load_states(table, applied, &mut self.states, end)
+        } else {
+            fold.load(table, applied, share(table), &mut self.waiting)
+        };
         self.waiting.clear();
+        self.states.clear();
     }
 }
 
@@ -94,10 +111,8 @@ impl<'a> Preload<'a> {
 /// fit, there is some of each.
 const fn share(table: Table) -> u64 {
     match table {
-        Table::Users => 30,
-        Table::Tokens => 75,
-        Table::TokenStates => 93,
-        Table::UserStates => 96,
+        Table::Users => 38,
+        Table::Tokens => 96,
         _ => 0,
     }
 }

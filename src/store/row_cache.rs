@@ -8,9 +8,13 @@
 //! before the memory forgets them. A row is kept under the lock under which it was read, so
 //! that no newer one was published meanwhile. What does not exist is kept for some tables only: names of users come from
 //! anyone who asks.
+//!
+//! States, which every login reads and changes, are kept all of them where there is room: what is not among them
+//! does not exist then.
 
+use std::collections::HashMap;
 use std::hash::{Hash, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{Equivalent, Weighter};
@@ -33,7 +37,32 @@ pub(crate) enum Kept {
 pub(crate) type KeptRow = (Box<[u8]>, Box<[u8]>);
 
 /// What is kept, bounded by its size in memory.
-pub(crate) struct RowCache(Cache<Place, Kept, Size, RandomState>);
+pub(crate) struct RowCache {
+    rows: Cache<Place, Kept, Size, RandomState>,
+    states: [States; Table::HOT.len()],
+}
+
+/// The rows of a table of states.
+#[derive(Default)]
+struct States(RwLock<StateRows>);
+
+#[derive(Default)]
+struct StateRows {
+    rows: HashMap<Box<[u8]>, Box<[u8]>>,
+    octets: usize,
+    /// Whether all rows of the file are here.
+    whole: bool,
+}
+
+/// What is known of a state.
+pub(crate) enum State<T> {
+    /// It is there.
+    Known(T),
+    /// There is none.
+    Absent,
+    /// The file knows.
+    Unknown,
+}
 
 /// Where a row lies.
 #[derive(Eq, Hash, PartialEq)]
@@ -70,28 +99,69 @@ impl RowCache {
     /// Keeps at most about `octets`.
     pub(crate) fn new(octets: u64) -> Self {
         let expected = usize::try_from(octets).unwrap_or(usize::MAX) / (4 * ENTRY);
-        Self(Cache::with(
-            expected,
-            octets,
-            Size,
-            RandomState::new(),
-            DefaultLifecycle::default(),
-        ))
+        Self {
+            rows: Cache::with(
+                expected,
+                octets,
+                Size,
+                RandomState::new(),
+                DefaultLifecycle::default(),
+            ),
+            states: Default::default(),
+        }
+    }
+
+    /// What is known of a row of a hot table, by `parse`.
+    pub(crate) fn state<T>(
+        &self,
+        table: Table,
+        key: &[u8],
+        parse: impl FnOnce(&[u8]) -> T,
+    ) -> State<T> {
+        let Some(states) = self.states(table) else {
+            return State::Unknown;
+        };
+        let states = states.0.read().expect(UNPOISONED);
+        match states.rows.get(key) {
+            Some(row) => State::Known(parse(row)),
+            None if states.whole => State::Absent,
+            None => State::Unknown,
+        }
+    }
+
+    /// Keeps a row of a hot table where there is room.
+    pub(crate) fn put_state(&self, table: Table, key: &[u8], row: &[u8]) {
+        if let Some(states) = self.states(table) {
+            states.0.write().expect(UNPOISONED).put(key, row);
+        }
+    }
+
+    /// All rows of a hot table were put here. Not believed where one did not fit.
+    pub(crate) fn is_whole(&self, table: Table) {
+        if let Some(states) = self.states(table) {
+            let states = &mut states.0.write().expect(UNPOISONED);
+            states.whole = states.octets < STATES;
+        }
+    }
+
+    fn states(&self, table: Table) -> Option<&States> {
+        let place = Table::HOT.iter().position(|hot| *hot == table)?;
+        self.states.get(place)
     }
 
     /// What is kept under a key, or under the prefix of several.
     pub(crate) fn get(&self, table: Table, key: &[u8]) -> Option<Kept> {
-        self.0.get(&At(table, key))
+        self.rows.get(&At(table, key))
     }
 
     /// Keeps what was read.
     pub(crate) fn put(&self, table: Table, key: &[u8], kept: Kept) {
-        self.0.insert(Place(table, key.into()), kept);
+        self.rows.insert(Place(table, key.into()), kept);
     }
 
     /// About how much is kept.
     pub(crate) fn octets(&self) -> u64 {
-        self.0.weight()
+        self.rows.weight()
     }
 
     /// Takes over the rows of a checkpoint, which the memory is about to forget.
@@ -99,18 +169,57 @@ impl RowCache {
         for (table, key, value) in written.all() {
             if table.is_listed() {
                 let prefix = record::owner_prefix(key);
-                prefix.and_then(|prefix| self.0.remove(&At(table, prefix)));
+                prefix.and_then(|prefix| self.rows.remove(&At(table, prefix)));
             }
-            match value {
-                Some(value) if table.is_hot() => self.put(table, key, Kept::Row(value.into())),
-                _ => drop(self.0.remove(&At(table, key))),
+            match self.states(table) {
+                // One lock for each: a login may be waiting for it.
+                Some(states) => {
+                    let states = &mut states.0.write().expect(UNPOISONED);
+                    match value {
+                        Some(value) => states.put(key, value),
+                        None => states.remove(key),
+                    }
+                }
+                None => drop(self.rows.remove(&At(table, key))),
             }
+        }
+    }
+}
+
+impl StateRows {
+    fn put(&mut self, key: &[u8], row: &[u8]) {
+        if let Some(before) = self.rows.get_mut(key) {
+            self.octets = self.octets + row.len() - before.len();
+            if before.len() == row.len() {
+                before.copy_from_slice(row);
+            } else {
+                *before = row.into();
+            }
+        } else if self.octets < STATES {
+            self.octets += STATE + key.len() + row.len();
+            self.rows.insert(key.into(), row.into());
+        } else {
+            self.whole = false;
+        }
+    }
+
+    fn remove(&mut self, key: &[u8]) {
+        if let Some(row) = self.rows.remove(key) {
+            self.octets -= STATE + key.len() + row.len();
         }
     }
 }
 
 /// Most rows that are kept under one prefix.
 pub(crate) const LISTED: usize = 32;
+
+/// Octets of the states of one table that are kept: those of some two million tokens.
+const STATES: usize = 256 << 20;
+
+/// What a state takes besides its octets.
+const STATE: usize = 64;
+
+const UNPOISONED: &str = "no panic while the lock is held";
 
 /// What an entry takes besides its rows.
 const ENTRY: usize = 96;
@@ -127,7 +236,9 @@ mod tests {
     fn a_checkpoint_replaces_states_and_drops_what_else_it_changed() {
         let cache = RowCache::new(1 << 20);
         let row = |value: &[u8]| Kept::Row(value.into());
-        cache.put(Table::TokenStates, b"T-1", row(b"old"));
+        cache.put_state(Table::TokenStates, b"T-1", b"old");
+        cache.put_state(Table::TokenStates, b"T-3", b"gone");
+        cache.is_whole(Table::TokenStates);
         cache.put(Table::Users, b"default\0kim", row(b"kim"));
         cache.put(Table::Users, b"default\0lee", row(b"lee"));
         let tokens: [KeptRow; 1] = [(b"default\0kim\0T-1"[..].into(), b"t"[..].into())];
@@ -142,6 +253,7 @@ mod tests {
         };
         write(Table::TokenStates, b"T-1", Some(b"new"));
         write(Table::TokenStates, b"T-2", Some(b"other"));
+        write(Table::TokenStates, b"T-3", None);
         write(Table::Users, b"default\0kim", Some(b"changed"));
         write(Table::Tokens, b"default\0kim\0T-9", None);
         cache.take_over(&layer);
@@ -149,8 +261,16 @@ mod tests {
             Some(Kept::Row(value)) => Some(value.to_vec()),
             _ => None,
         };
-        assert_eq!(value(Table::TokenStates, b"T-1").unwrap(), b"new");
-        assert_eq!(value(Table::TokenStates, b"T-2").unwrap(), b"other");
+        let state = |table, key: &[u8]| match cache.state(table, key, <[u8]>::to_vec) {
+            State::Known(value) => Some(Some(value)),
+            State::Absent => Some(None),
+            State::Unknown => None,
+        };
+        let known = |value: &[u8]| Some(Some(value.to_vec()));
+        assert_eq!(state(Table::TokenStates, b"T-1"), known(b"new"));
+        assert_eq!(state(Table::TokenStates, b"T-2"), known(b"other"));
+        assert_eq!(state(Table::TokenStates, b"T-3"), Some(None));
+        assert_eq!(state(Table::UserStates, b"default\0kim"), None);
         assert_eq!(value(Table::Users, b"default\0kim"), None);
         assert_eq!(value(Table::Users, b"default\0lee").unwrap(), b"lee");
         assert!(cache.get(Table::Tokens, b"default\0kim\0").is_none());
@@ -166,6 +286,6 @@ mod tests {
                 Kept::Row([7; 100].into()),
             );
         }
-        assert!(cache.0.weight() <= 100_000 && cache.0.len() > 100);
+        assert!(cache.rows.weight() <= 100_000 && cache.rows.len() > 100);
     }
 }

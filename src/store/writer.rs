@@ -423,6 +423,6 @@ const BEHIND: &str = "the log does not end where it did: another process writes 
 /// Most members of one commit: bounds the latency of the first.
 const BATCH: usize = 1024;
 /// Changed rows that make a checkpoint due before its time.
-const DIRTY: usize = 100_000;
+const DIRTY: usize = 200_000;
 /// Pause between attempts to open a failed log.
 const RETRY: Duration = Duration::from_secs(1);

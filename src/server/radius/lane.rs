@@ -32,7 +32,9 @@ use crate::server::radius::counters::{Ingress, bump};
 use crate::server::radius::job::Job;
 use crate::server::radius::pipeline::Pipeline;
 use crate::server::radius::receive::Received;
-use crate::server::radius::udp::{Listener, Port, Route, Serves, is_passing};
+use crate::server::radius::udp::{
+    Inbox, Listener, Outbox, Port, Route, Serves, Unusable, is_passing,
+};
 
 /// Serves until `shutdown`, then finishes what is in flight, for as long as the settings say.
 pub async fn run(listeners: Vec<Listener>, pipeline: Arc<Pipeline>, shutdown: CancellationToken) {
@@ -132,6 +134,7 @@ impl Place {
                 turn: Arc::clone(&self.turn),
                 in_flight: InFlight::new(),
                 replies: Vec::new(),
+                outbox: Outbox::new(),
                 failures: 0,
             };
             // The lane yields by itself; a budget would only wake it again for what is ready.
@@ -150,6 +153,7 @@ struct Lane {
     in_flight: InFlight,
     /// Ready to be sent.
     replies: Vec<Reply>,
+    outbox: Outbox,
     /// To receive, one after the other.
     failures: u32,
 }
@@ -171,7 +175,7 @@ type Requests = FuturesUnordered<Pin<Box<dyn Future<Output = Option<Reply>> + Se
 impl Lane {
     async fn run(mut self, shutdown: CancellationToken) {
         let port = Arc::clone(&self.port);
-        let mut buffer = Port::buffer();
+        let mut inbox = Inbox::new();
         let mut turn: Option<OwnedSemaphorePermit> = None;
         let stopped = shutdown.cancelled();
         tokio::pin!(stopped);
@@ -193,7 +197,7 @@ impl Lane {
             self.in_flight.age();
             let received = match ready {
                 None => continue,
-                Some(Ok(())) => self.batch(&mut buffer),
+                Some(Ok(())) => self.batch(&mut inbox),
                 Some(Err(error)) => Err(error),
             };
             match received {
@@ -227,24 +231,31 @@ impl Lane {
 
     /// Takes what has arrived, at most [`BATCH`] datagrams, and begins to work on it. Whether more
     /// may be waiting.
-    fn batch(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
-        for _ in 0..BATCH {
-            match self.port.try_receive(buffer) {
-                Ok(Some((length, route))) => {
-                    let datagram = buffer.get_mut(..length).unwrap_or_default();
-                    self.dispatch(datagram, route);
-                    // It holds a password that the shared secret opens (threats T26).
-                    datagram.fill(0);
-                }
-                // Longer than any packet with its padding.
-                Ok(None) => {
-                    bump(&self.ingress.counters.received);
-                    bump(&self.ingress.counters.too_long);
-                }
+    fn batch(&mut self, inbox: &mut Inbox) -> io::Result<bool> {
+        let mut taken = 0;
+        while taken < BATCH {
+            let more = match self.port.try_receive(inbox) {
+                Ok(more) => more,
                 // An ICMP message about an earlier reply, or a signal: about no datagram.
-                Err(error) if is_passing(&error) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if is_passing(&error) => {
+                    taken += 1;
+                    continue;
+                }
                 Err(error) => return Err(error),
+            };
+            inbox.take(|received| {
+                taken += 1;
+                match received {
+                    Ok((datagram, route)) => self.dispatch(datagram, route),
+                    Err(Unusable::TooLong) => {
+                        bump(&self.ingress.counters.received);
+                        bump(&self.ingress.counters.too_long);
+                    }
+                    Err(Unusable::NoAddress) => {}
+                }
+            });
+            if !more {
+                return Ok(false);
             }
         }
         Ok(true)
@@ -266,14 +277,26 @@ impl Lane {
 
     /// Sends what is ready.
     async fn answer(&mut self) {
-        for (octets, route) in self.replies.drain(..) {
-            if let Err(error) = self.port.send(&octets, &route).await {
+        let mut sent = 0;
+        while let Some(rest) = self.replies.get(sent..).filter(|rest| !rest.is_empty()) {
+            if rest.len() > 1 {
+                let at_once = self.port.try_send(rest, &mut self.outbox);
+                sent += at_once;
+                if at_once > 0 {
+                    continue;
+                }
+            }
+            if let Some((octets, route)) = rest.first()
+                && let Err(error) = self.port.send(octets, route).await
+            {
                 // What was decided stays decided: a retransmission gets the same octets.
                 bump(&self.ingress.counters.send_errors);
                 self.pipeline
                     .not_sent(self.port.local_addr(), route.peer, &error);
             }
+            sent += 1;
         }
+        self.replies.clear();
     }
 
     /// Counts a failure to receive and says how long to wait.

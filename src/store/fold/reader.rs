@@ -10,7 +10,7 @@ use crate::store::fold::{Fold, Memory};
 use crate::store::journal::Head;
 use crate::store::main_file::{FileTable, closed};
 use crate::store::record::{self, Table};
-use crate::store::row_cache::{Kept, KeptRow, LISTED};
+use crate::store::row_cache::{Kept, KeptRow, LISTED, State};
 
 /// A look at all rows. Hold it briefly: the writer waits to publish.
 pub(crate) struct Reader<'a> {
@@ -43,6 +43,15 @@ impl Reader<'_> {
             return value.map(parse).transpose();
         }
         self.fold.damage.refuse(table, key)?;
+        // Once: what is looked for in the file is parsed from there.
+        let mut parse = Some(parse);
+        let state = |row: &[u8]| parse.take().map(|parse| parse(row));
+        match self.fold.kept.state(table, key, state) {
+            State::Known(parsed) => return parsed.transpose(),
+            State::Absent => return Ok(None),
+            State::Unknown => {}
+        }
+        let Some(parse) = parse else { return Ok(None) };
         if table.is_kept() {
             match self.fold.kept.get(table, key) {
                 Some(Kept::Row(value)) => return parse(&value).map(Some),
@@ -66,6 +75,7 @@ impl Reader<'_> {
     /// they come from anyone who asks.
     fn keep(&self, table: Table, key: &[u8], value: Option<&[u8]>) {
         match value {
+            Some(value) if table.is_hot() => self.fold.kept.put_state(table, key, value),
             _ if !table.is_kept() => {}
             Some(value) => self.fold.kept.put(table, key, Kept::Row(value.into())),
             None if table != Table::Users => self.fold.kept.put(table, key, Kept::Absent),

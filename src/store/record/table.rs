@@ -46,7 +46,7 @@ impl Table {
 
     /// Whether logins read its rows by their keys: they are kept in memory once read.
     pub(crate) const fn is_kept(self) -> bool {
-        self.is_hot() || matches!(self, Self::Users | Self::Sources)
+        matches!(self, Self::Users | Self::Sources)
     }
 
     /// Whether logins read the rows of an owner together: these are kept as well.
@@ -54,7 +54,10 @@ impl Table {
         matches!(self, Self::Tokens)
     }
 
-    /// Whether logins change it, row by row; such a table is never read by prefix.
+    /// Those that logins change, row by row; such a table is never read by prefix.
+    pub(crate) const HOT: [Self; 2] = [Self::TokenStates, Self::UserStates];
+
+    /// Whether it is one of [`Table::HOT`].
     pub(crate) const fn is_hot(self) -> bool {
         matches!(self, Self::TokenStates | Self::UserStates)
     }
