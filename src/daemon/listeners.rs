@@ -9,6 +9,7 @@ use std::{fs, io};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::config::{self, Accounting, Config, keys};
+use crate::daemon::inherited::Inherited;
 use crate::daemon::reload::{Certificates, Override};
 use crate::daemon::{Overrides, Site, StartError, failed};
 use crate::server::certificate::Validity;
@@ -121,13 +122,16 @@ pub(super) async fn bind(site: &Site, overrides: Overrides) -> Result<Listeners,
         .unwrap_or_else(|| config.radius.listen.clone());
     let accounting = overrides.accounting.map(Accounting::At);
     let accounting = accounting.as_ref().unwrap_or(&config.radius.accounting);
-    let bound = bind_radius("RADIUS", &radius, "--radius")?;
-    let accounting = bind_accounting(accounting, &radius)?;
-    let radius_tls = bind_radius_tls(config).await?;
+    let mut given = Inherited::new();
+    let bound = bind_radius("RADIUS", &radius, "--radius", &mut given)?;
+    let accounting = bind_accounting(accounting, &radius, &mut given)?;
+    let radius_tls = bind_radius_tls(config, &mut given).await?;
     let http = overrides.http.unwrap_or_else(|| config.http.listen.clone());
-    let http = bind_http(http, tls.is_some(), config.http.insecure).await?;
+    let insecure = config.http.insecure;
+    let http = bind_http(http, tls.is_some(), insecure, &mut given).await?;
     let console = config.web.console_listen.clone();
-    let console = bind_http(console, tls.is_some(), config.http.insecure).await?;
+    let console = bind_http(console, tls.is_some(), insecure, &mut given).await?;
+    given.warn_of_rest();
     let path = site.socket();
     Ok(Listeners {
         radius: bound,
@@ -158,6 +162,7 @@ fn load_tls(
 
 async fn bind_radius_tls(
     config: &Config,
+    given: &mut Inherited,
 ) -> Result<Option<(Vec<TcpListener>, Arc<RadiusTls>)>, StartError> {
     let Some(plan) = &config.radius.tls else {
         return Ok(None);
@@ -167,7 +172,7 @@ async fn bind_radius_tls(
     log_concerns(&tls.validity(), &plan.certificate);
     let mut listeners = Vec::new();
     for address in &plan.listen {
-        let bound = TcpListener::bind(address).await;
+        let bound = bind_tcp(*address, given).await;
         listeners.push(bound.map_err(|error| {
             let option = "radius.tls.listen in the configuration";
             cannot_bind("RADIUS over TLS", &address.to_string(), option, &error)
@@ -192,8 +197,9 @@ fn bind_radius(
     what: &str,
     addresses: &[SocketAddr],
     option: &str,
+    given: &mut Inherited,
 ) -> Result<Vec<radius::Listener>, StartError> {
-    radius::bind_all(addresses).map_err(|error| {
+    radius::bind_or_take(addresses, &mut |at| given.udp(at)).map_err(|error| {
         let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
         cannot_bind(what, &addresses.join(", "), option, &error)
     })
@@ -202,8 +208,10 @@ fn bind_radius(
 fn bind_accounting(
     wanted: &Accounting,
     radius: &[SocketAddr],
+    given: &mut Inherited,
 ) -> Result<Vec<radius::Listener>, StartError> {
-    let bound = bind_radius("RADIUS accounting", &wanted.beside(radius), "--accounting");
+    let addresses = wanted.beside(radius);
+    let bound = bind_radius("RADIUS accounting", &addresses, "--accounting", given);
     let bound = match (bound, wanted) {
         // Another server may do the accounting: authentication does not depend on it.
         (Err(error), Accounting::Auto) => {
@@ -224,6 +232,7 @@ async fn bind_http(
     addresses: Vec<SocketAddr>,
     has_tls: bool,
     insecure: bool,
+    given: &mut Inherited,
 ) -> Result<Vec<TcpListener>, StartError> {
     let mut listeners = Vec::new();
     for address in addresses {
@@ -239,13 +248,24 @@ async fn bind_http(
                 "plain HTTP beyond loopback: passwords and keys travel readable (http.insecure)"
             );
         }
-        let listener = TcpListener::bind(address).await;
+        let listener = bind_tcp(address, given).await;
         listeners.push(
             listener
                 .map_err(|error| cannot_bind("HTTP", &address.to_string(), "--http", &error))?,
         );
     }
     Ok(listeners)
+}
+
+/// Binds an address, unless its socket was handed over.
+async fn bind_tcp(address: SocketAddr, given: &mut Inherited) -> io::Result<TcpListener> {
+    match given.tcp(address) {
+        None => TcpListener::bind(address).await,
+        Some(listener) => {
+            listener.set_nonblocking(true)?;
+            TcpListener::from_std(listener)
+        }
+    }
 }
 
 /// The admin socket, for the daemon's own user. Others are refused by its mode, by the mode of the

@@ -39,6 +39,7 @@ mod dictionaries;
 mod files;
 #[cfg(feature = "hsm")]
 mod hsm;
+mod inherited;
 mod install;
 mod jobs;
 mod journald;

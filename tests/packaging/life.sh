@@ -65,6 +65,15 @@ dpkg-query -W -f '${Version}\n' oncegate
 login 1
 login 2
 
+step "by sockets that systemd keeps: asked while it is stopped, it answers"
+systemctl stop oncegate
+systemctl start oncegate.socket
+systemctl is-active oncegate || true
+patience=20 login 2
+login 3
+systemctl is-active oncegate
+ss -lun 'sport = :1812' | grep -c 1812
+
 step "removal leaves the store"
 dpkg -r oncegate >/dev/null 2>&1
 systemctl is-active oncegate || true
@@ -75,5 +84,5 @@ ls /var/lib/oncegate/store/main.redb
 step "and it comes back"
 dpkg -i "$2" >/dev/null 2>&1
 systemctl is-active oncegate
-login 2
 login 3
+login 4

@@ -40,4 +40,4 @@ pub use crate::server::radius::lane::run;
 pub use crate::server::radius::pipeline::{Pipeline, Settings};
 pub use crate::server::radius::receive::Received;
 pub use crate::server::radius::tls::RadiusTls;
-pub use crate::server::radius::udp::{Listener, Serves, bind, bind_all};
+pub use crate::server::radius::udp::{Listener, Serves, bind, bind_all, bind_or_take};

@@ -67,17 +67,35 @@ pub fn bind(address: SocketAddr) -> io::Result<Listener> {
 
 /// Binds all addresses. When both families are among them, each has its own sockets.
 pub fn bind_all(addresses: &[SocketAddr]) -> io::Result<Vec<Listener>> {
+    bind_or_take(addresses, &mut |_| None)
+}
+
+/// The same, but for addresses whose socket is `given`: it was bound by another.
+pub fn bind_or_take(
+    addresses: &[SocketAddr],
+    given: &mut dyn FnMut(SocketAddr) -> Option<std::net::UdpSocket>,
+) -> io::Result<Vec<Listener>> {
     let both = addresses.iter().any(SocketAddr::is_ipv4);
-    addresses
-        .iter()
-        .map(|address| open(*address, both))
-        .collect()
+    let addresses = addresses.iter();
+    let open = addresses.map(|address| match given(*address) {
+        Some(socket) => ready(socket.into(), *address),
+        None => open(*address, both),
+    });
+    open.collect()
 }
 
 fn open(address: SocketAddr, v6_only: bool) -> io::Result<Listener> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
     if address.is_ipv6() {
         socket.set_only_v6(v6_only)?;
+    }
+    socket.bind(&address.into())?;
+    ready(socket, address)
+}
+
+/// A listener of a socket that is bound.
+fn ready(socket: Socket, address: SocketAddr) -> io::Result<Listener> {
+    if address.is_ipv6() {
         setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
     } else {
         setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
@@ -87,7 +105,6 @@ fn open(address: SocketAddr, v6_only: bool) -> io::Result<Listener> {
     if let Err(error) = socket.set_recv_buffer_size(RECEIVE_BUFFER) {
         tracing::debug!(%error, "the receive buffer keeps its size");
     }
-    socket.bind(&address.into())?;
     let local = socket.local_addr()?.as_socket().unwrap_or(address);
     Ok(Listener {
         socket: socket.into(),

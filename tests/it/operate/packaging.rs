@@ -39,10 +39,12 @@ fn the_unit_is_valid_and_exposes_little() {
     let unit = unit.replace("/usr/bin/oncegate", env!("CARGO_BIN_EXE_oncegate"));
     let file = dir.path().join("oncegate.service");
     fs::write(&file, unit).unwrap();
+    let socket = dir.path().join("oncegate.socket");
+    fs::copy(root().join("packaging/oncegate.socket"), &socket).unwrap();
     let (valid, said) = run(Command::new("systemd-analyze")
         .args(["verify", "--man=no"])
-        .arg(&file));
-    assert!(valid && !said.contains("oncegate.service:"), "{said}");
+        .args([&file, &socket]));
+    assert!(valid && !said.contains("oncegate."), "{said}");
     let (within, said) = run(Command::new("systemd-analyze")
         .args(["security", "--offline=true", "--no-pager", "--threshold=15"])
         .arg(&file));
@@ -425,6 +427,12 @@ restarted
 1.0.1
 Received Access-Reject
 Received Access-Accept
+-- by sockets that systemd keeps: asked while it is stopped, it answers
+inactive
+Received Access-Reject
+Received Access-Accept
+active
+1
 -- removal leaves the store
 inactive
 /var/lib/oncegate/store/main.redb
