@@ -40,13 +40,16 @@ impl Admin {
     }
 
     /// Puts on record that records are exported, and by which filters.
-    pub async fn note_export(&self, filters: String, by: By) -> Result<(), AdminError> {
+    pub async fn note_export(&self, filters: &str, by: By) -> Result<(), AdminError> {
         let change = Change::Note {
             action: "audit_export",
             target: "audit".to_owned(),
             user: None,
-            detail: filters,
+            detail: filters.chars().take(LONGEST).collect(),
         };
         Ok(self.core.store.change(change, by).await?)
     }
 }
+
+/// Most characters of the filters that are put on record.
+const LONGEST: usize = 512;

@@ -10,21 +10,21 @@ use std::os::unix::net::UnixDatagram;
 
 use serde_json::Value;
 
-/// A connection to the journal; takes whole JSON lines.
+/// A way to the journal; takes whole JSON lines.
 pub(super) struct Journald(UnixDatagram);
 
 impl Journald {
-    /// Connects, where there is a journal.
-    pub(super) fn connect() -> io::Result<Self> {
-        let socket = UnixDatagram::unbound()?;
-        socket.connect(SOCKET)?;
-        Ok(Self(socket))
+    /// Fails where there is no journal.
+    pub(super) fn new() -> io::Result<Self> {
+        UnixDatagram::unbound()?.connect(SOCKET)?;
+        // Not connected: a journal whose socket was made anew is found again.
+        Ok(Self(UnixDatagram::unbound()?))
     }
 }
 
 impl Write for Journald {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.send(&entry(line))?;
+        self.0.send_to(&entry(line), SOCKET)?;
         Ok(line.len())
     }
 

@@ -117,7 +117,7 @@ where
 
 /// Starts the thread that writes; `None` when it cannot be.
 fn writer(format: LogFormat) -> Option<SyncSender<Message>> {
-    let journal = (format == LogFormat::Journald).then(Journald::connect);
+    let journal = (format == LogFormat::Journald).then(Journald::new);
     let mut missing = None;
     match journal {
         Some(Ok(journal)) => return thread(journal, format),

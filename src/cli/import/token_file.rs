@@ -157,30 +157,38 @@ fn notes(tokens: &Tokens, unknown: u64, context: &Context) {
     }
 }
 
+/// What to do about a file of a format that is not read.
+const OTHERWISE: &str = "export it in a format that the help of this command names, or write a CSV file of it: \
+                         user,kind,secret";
+
 /// The format of a text; `None`: CSV of one's own.
 fn known(name: &str, text: &str) -> Result<Option<Format>, CliError> {
     let format = Format::of(text);
     if format.is_some() {
         return Ok(format);
     }
-    let what = match text.trim_start_matches('\u{feff}').trim_start() {
+    let (what, next) = match text.trim_start_matches('\u{feff}').trim_start() {
         text if text.starts_with(['{', '[']) => {
             match serde_json::from_str::<serde::de::IgnoredAny>(text) {
-                Err(error) => format!("JSON that is cut off or damaged in line {}", error.line()),
-                Ok(_) => "JSON, and no export of Aegis, 2FAS, FreeOTP+ or Keycloak".to_owned(),
+                Err(error) => (
+                    format!("JSON that is cut off or damaged in line {}", error.line()),
+                    "export it again",
+                ),
+                Ok(_) => (
+                    "JSON, and no export of Aegis, 2FAS, FreeOTP+ or Keycloak".to_owned(),
+                    OTHERWISE,
+                ),
             }
         }
-        text if text.starts_with('<') => "XML, and neither PSKC nor SafeNet's".to_owned(),
-        // Fernet, as privacyIDEA encrypts what it exports for another privacyIDEA.
-        text if text.starts_with("gAAAA") => {
-            "an encrypted export of privacyIDEA; it also exports YAML, PSKC and CSV".to_owned()
+        text if text.starts_with('<') => {
+            ("XML, and neither PSKC nor SafeNet's".to_owned(), OTHERWISE)
         }
+        // Fernet, as privacyIDEA encrypts what it exports for another privacyIDEA.
+        text if text.starts_with("gAAAA") => (
+            "an encrypted export of privacyIDEA; it also exports YAML, PSKC and CSV".to_owned(),
+            OTHERWISE,
+        ),
         _ => return Ok(None),
-    };
-    let next = if what.contains("damaged") {
-        "export it again"
-    } else {
-        "export it in a format that the help of this command names, or write a CSV file of it: user,kind,secret"
     };
     Err(CliError::usage(format!("{name}: {what}")).remedy(format!("{next}; nothing was imported")))
 }

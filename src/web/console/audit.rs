@@ -237,7 +237,7 @@ async fn noted(desk: &Desk, signed: &Signed, wanted: &Wanted) -> Result<(), Admi
     let filters = filters.map(|(name, value)| format!("{name}={value}"));
     let filters = filters.collect::<Vec<_>>().join(" ");
     let by = signed.by(desk)?;
-    desk.app.admin().note_export(filters, by).await
+    desk.app.admin().note_export(&filters, by).await
 }
 
 fn write(record: &api::AuditRecord, is_csv: bool, text: &mut String) {
