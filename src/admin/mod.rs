@@ -59,7 +59,7 @@ pub use enrolment::{Enrol, Handed, Validity};
 pub use find::{Found, UserFilter, UserState};
 pub use import::{About, Existing, ImportRow, Imported};
 pub use lifetime::Window;
-pub use noted::Sheet;
+pub use noted::Noted;
 pub use offer::{AppLink, Offered};
 pub use stock::Assigned;
 pub use tokens::{NewToken, may_resync};

@@ -12,8 +12,9 @@
 //! Limits: the audit keeps neither attributes nor context of a request, and policies, groups, tokens
 //! and travellers are those of today. What cannot be known is said to be unknown.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::admin::AdminError;
 use crate::api::explain as doc;
@@ -46,6 +47,10 @@ mod next;
 mod past;
 mod rules;
 mod situation;
+
+/// Every word that a change has in the audit, and what its actor did to its target.
+pub static ACTIONS: LazyLock<BTreeMap<String, String>> =
+    LazyLock::new(|| toml::from_str(include_str!("actions.toml")).unwrap_or_default());
 
 /// A login that no one has tried.
 #[derive(Clone, Copy, Debug)]

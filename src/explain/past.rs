@@ -7,7 +7,7 @@ use crate::api::forms;
 use crate::core::CoreError;
 use crate::explain::rules::Reading;
 use crate::explain::situation::{Decider, Situation};
-use crate::explain::{Explain, Frame, next, question, rules, speaks, word};
+use crate::explain::{ACTIONS, Explain, Frame, next, question, rules, speaks, word};
 use crate::login::LoginRequest;
 use crate::model::audit::{AuditRecord, ChangeEvent, DecisionEvent, Event, Purpose};
 use crate::model::client::{Client, LOCAL};
@@ -335,80 +335,9 @@ fn decided(event: &DecisionEvent) -> String {
 }
 
 /// A change in one sentence.
-/// What changes nothing.
-fn noted(action: &str) -> &'static str {
-    match action {
-        "audit_export" => "exported records of the",
-        "device_sign_in" => "signed in to self-service by device",
-        "sheet_print" => "printed what was shown of token",
-        _ => "did something else to",
-    }
-}
-
 fn changed(event: &ChangeEvent) -> String {
-    let verb = match event.action.as_str() {
-        "user_add" => "made user",
-        "user_set" => "changed user",
-        "user_remove" => "removed user",
-        "user_erase" => "erased the personal data of user",
-        "user_unlock" => "unlocked user",
-        "user_end_waits" => "ended the wait or timed lock of user",
-        "bypass_grant" => "granted a bypass to",
-        "bypass_end" => "ended the bypass of",
-        "exemption_grant" => "granted an overseas exemption to",
-        "exemption_end" => "ended the overseas exemption of",
-        "credentials_set" => "set the PIN or password of",
-        "sources_forget" => "forgot the failures of addresses that were quiet since",
-        "token_add" => "made token",
-        "token_resume" => "put into use token",
-        "token_suspend" => "suspended token",
-        "token_revoke" => "revoked token",
-        "token_request" => "asked for token",
-        "token_approve" => "approved token",
-        "token_assign" => "took out of stock token",
-        "token_unassign" => "took back into stock token",
-        "token_offer" => "handed out token",
-        "token_expire" => "ended for their time",
-        "token_renew" => "renewed token",
-        "token_link" => "made count for a second user token",
-        "token_unlink" => "no longer made count for a second user token",
-        "enrol_link" => "made a link for the owner of token",
-        "enrol_redeem" => "took over by a link the key of token",
-        "code_issue" => "made a code of token",
-        "device_ask" => "took a request of device",
-        "device_rename" => "renamed device",
-        "device_revoke" => "revoked device",
-        "outage_declare" => "declared an",
-        "outage_end" => "ended the",
-        "approval_lend" => "lent the right to approve,",
-        "approval_take_back" => "took back the right to approve,",
-        "notified" => "told the users concerned, up to record",
-        "notice_sent" => "told the user concerned of record",
-        "notice_failed" => "did not tell the user concerned of record",
-        "token_remove" => "removed token",
-        "client_add" => "made client",
-        "client_set" => "changed client",
-        "client_remove" => "removed client",
-        "client_learn" => "learned that requests are signed by client",
-        "import" => "imported",
-        "audit_prune" => "pruned the audit before",
-        "files_load" => "put into force at the start changed",
-        "files_reload" => "reloaded",
-        "store_repair" => "closed what may have been used in lost records of",
-        "clock_accept" => "vouched for the clock at",
-        "clock_reanchor" => "took back, after the clock was ahead, what it left of",
-        "session_change" => "asked the NAS to change session",
-        "session_disconnect" => "asked the NAS to end session",
-        "session_start" => "reported the start of session",
-        "session_update" => "reported session",
-        "session_stop" => "reported the end of session",
-        "sessions_end" => "ended the open sessions of NAS",
-        "sessions_forget" => "forgot sessions that were not reported since",
-        "accounting_on" => "reported that accounting began at NAS",
-        "accounting_off" => "reported that accounting ended at NAS",
-        "accounting_other" => "reported something else of",
-        other => noted(other),
-    };
+    let verb = ACTIONS.get(&event.action);
+    let verb = verb.map_or("did something else to", String::as_str);
     let whose = event.user.as_deref().filter(|user| *user != event.target);
     let whose = whose.map(|user| format!(" of {user}")).unwrap_or_default();
     let detail = event.detail.as_deref();

@@ -112,13 +112,13 @@ pub use report::{
 };
 pub use reseal::{Cursor, DataKeys};
 pub use seal::KeyPurpose;
-pub use transition::{
-    ACTIONS, By, Change, DeviceAct, DraftAct, GroupAct, Import, Loaded, LoadedFile, Prepared,
-    Prunable, Reanchor, Reseal, WaiverKind,
-};
 pub(crate) use transition::{
     ADMINISTRATORS_ONLY, ALIAS_TAKEN, CARRIED, FROZEN, LOCKED_FOR_GOOD, NAME_IS_ALIAS, OTHER_USE,
     OWN_REMOVAL, SEED_TAKEN,
+};
+pub use transition::{
+    By, Change, DeviceAct, DraftAct, GroupAct, Import, Loaded, LoadedFile, Prepared, Prunable,
+    Reanchor, Reseal, WaiverKind,
 };
 pub use view::{Retired, View};
 

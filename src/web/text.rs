@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn every_action_of_the_audit_has_a_name() {
-        for action in crate::store::ACTIONS {
+        for action in crate::explain::ACTIONS.keys() {
             assert!(
                 ENGLISH.contains_key(&format!("action.{action}")),
                 "{action}"

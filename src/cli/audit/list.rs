@@ -12,8 +12,8 @@ use crate::cli::transport::Transport;
 use crate::cli::words::Whose;
 use crate::cli::{output, paging, when};
 use crate::diagnostic::did_you_mean;
+use crate::explain::ACTIONS;
 use crate::model::reason::Reason;
-use crate::store::ACTIONS;
 use crate::time::{Clock as _, SystemClock};
 
 #[derive(Debug, Args)]
@@ -107,12 +107,15 @@ impl List {
     async fn note_filters(&self, api: &Transport, action: Option<&str>) {
         let note = |text: &str| output::warn(&format!("note: {}", printable(text)));
         if let Some(action) = action
-            && !ACTIONS.contains(&action)
+            && !ACTIONS.contains_key(action)
         {
-            let close = did_you_mean(action, ACTIONS.iter().copied());
+            let close = did_you_mean(action, ACTIONS.keys().map(String::as_str));
             let close = match close {
                 Some(close) => format!("did you mean `{close}`?"),
-                None => format!("the actions are: {}", ACTIONS.join(", ")),
+                None => {
+                    let all: Vec<&str> = ACTIONS.keys().map(String::as_str).collect();
+                    format!("the actions are: {}", all.join(", "))
+                }
             };
             note(&format!("no change has the action `{action}`; {close}"));
         }

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
-use crate::admin::AdminError;
+use crate::admin::{AdminError, Noted};
 use crate::api::{self, AuditEvent, ListAudit};
 use crate::web::Desk;
 use crate::web::call::Refused;
@@ -237,7 +237,8 @@ async fn noted(desk: &Desk, signed: &Signed, wanted: &Wanted) -> Result<(), Admi
     let filters = filters.map(|(name, value)| format!("{name}={value}"));
     let filters = filters.collect::<Vec<_>>().join(" ");
     let by = signed.by(desk)?;
-    desk.app.admin().note_export(&filters, by).await
+    let admin = desk.app.admin();
+    admin.note("audit_export", Noted::Audit, &filters, by).await
 }
 
 fn write(record: &api::AuditRecord, is_csv: bool, text: &mut String) {

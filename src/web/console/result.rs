@@ -4,12 +4,11 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::Value;
 
-use crate::admin::Sheet;
 use crate::qr;
 use crate::web::console::act::{Act, label};
 use crate::web::console::frame;
 use crate::web::console::sentence::when;
-use crate::web::printed;
+use crate::web::printed::{self, Sheet};
 use crate::web::text::Text;
 use crate::web::view::{Block, Form, Piece, Tone};
 use crate::web::visit::Signed;

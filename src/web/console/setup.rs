@@ -7,7 +7,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use crate::admin::Sheet;
 use crate::api::call::NoQuery;
 use crate::api::{
     AddToken, AddUser, Confirm, ConfirmToken, RemoveToken, RemoveUser, SetUser, ShowUser,
@@ -18,14 +17,15 @@ use crate::model::user_key::{CONSOLE, UserKey};
 use crate::qr;
 use crate::secret::SecretString;
 use crate::server::http::caller::Caller;
+use crate::web::Desk;
 use crate::web::call::Refused;
 use crate::web::console::{frame, sign_in};
 use crate::web::fields::Fields;
 use crate::web::link::{Begun, Link, person_named};
+use crate::web::printed::{self, Sheet};
 use crate::web::text::Text;
 use crate::web::view::{Block, Field, Form, Input, Page, Tone};
 use crate::web::visit::Visit;
-use crate::web::{Desk, printed};
 
 /// `GET /console/setup`
 pub(super) async fn show(visit: Visit) -> Response {

@@ -5,18 +5,19 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 
 use crate::admin::AdminError;
+use crate::admin::Offered;
 use crate::admin::self_service::{SelfService, Wish};
-use crate::admin::{Offered, Sheet};
 use crate::model::id::Serial;
 use crate::model::kind::Kind;
 use crate::model::token::LifeCycle;
 use crate::qr;
 use crate::secret::SecretString;
 use crate::server::http::{label, otpauth_uri};
+use crate::web::Desk;
 use crate::web::fields::Fields;
 use crate::web::portal::owner::{Owner, Question, begin, finished, may_try};
+use crate::web::printed::{self, Sheet};
 use crate::web::view::{Block, Field, Form, Input, Piece, Tone};
-use crate::web::{Desk, printed};
 
 /// `POST /me/token`: a totp token, whose key is shown once.
 pub(super) async fn add(State(desk): State<Desk>, owner: Owner, fields: Fields) -> Response {

@@ -1,5 +1,6 @@
 //! The shape of the source, the manual and the README.
 
+mod actions;
 pub(crate) mod hex_case;
 mod layering;
 mod manual;
