@@ -51,6 +51,11 @@ calls! {
         at UserName,
         200 "Unlocked": User, etag revision;
 
+    /// Puts a note about a user on record, for those who read the audit: whose passport was seen, which request it was.
+    NoteUser = note_user: POST "/v1/admin/users/{user}/note" in "users" for OPERATOR,
+        at UserName, body UserNote,
+        204 "On record": ();
+
     /// The present code of a demonstration token. There is no such route outside `quickstart`.
     // For administrators: a code of another's token, if only of a demonstration.
     ShowDemoCode = demo_code: GET "/v1/admin/users/{user}/code" in "users" for ADMIN,
@@ -294,6 +299,14 @@ pub struct UserChange {
     /// Whether PIN and password must be changed before they open anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub must_change: Option<bool>,
+}
+
+/// A note about a user.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserNote {
+    /// One line of at most 256 octets of UTF-8.
+    pub text: String,
 }
 
 /// A temporary exception to be granted.

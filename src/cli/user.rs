@@ -4,8 +4,8 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::api::{
-    EndBypass, EndExemption, EraseUser, GrantBypass, GrantExemption, RemoveUser, ShowUser,
-    UnlockUser, UserChange,
+    EndBypass, EndExemption, EraseUser, GrantBypass, GrantExemption, NoteUser, RemoveUser,
+    ShowUser, UnlockUser, UserChange, UserNote,
 };
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
@@ -61,6 +61,14 @@ pub(super) enum User {
     Enable(Name),
     /// Clear failures and end a lock
     Unlock(Name),
+    /// Put a note about a user on record: it is in the audit, and on the user's page in the console
+    #[command(after_help = "Example:\n  oncegate user note alice 'passport seen, request 4711'")]
+    Note {
+        #[command(flatten)]
+        who: Name,
+        /// One line of at most 256 octets
+        text: String,
+    },
     /// Remove a user with all tokens; their audit records stay readable
     Remove(Remove),
     /// Remove a user and destroy the key of their personal data, also in the audit; cannot be undone
@@ -136,6 +144,12 @@ impl User {
             Self::Disable(who) => disable(context, &who.key()?, true).await?,
             Self::Enable(who) => disable(context, &who.key()?, false).await?,
             Self::Unlock(who) => unlock(context, &who.key()?).await?,
+            Self::Note { who, text } => {
+                let api = context.transport().await?;
+                let note = UserNote { text };
+                api.send::<NoteUser>(&who.key()?, &note).await?;
+                out.note("On record.");
+            }
             Self::Erase(erase) => erase.erase(context).await?,
             Self::Bypass(bypass) => {
                 bypass

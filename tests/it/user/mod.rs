@@ -7,6 +7,7 @@ pub(crate) mod enrolment;
 mod enrolment_kinds;
 mod first_use;
 mod import;
+mod notes;
 mod people;
 mod samba;
 mod sources;

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use crate::admin::effect::Means;
-use crate::admin::{Aliases, Counts, CredentialsPatch, Grant, NewVerifier, UserFilter, UserPatch};
+use crate::admin::{
+    Aliases, Counts, CredentialsPatch, Grant, NewVerifier, Noted, UserFilter, UserPatch,
+};
 use crate::api::forms;
 use crate::api::{
     self, AddUser, CountUsers, EndBypass, EndExemption, EraseUser, GrantBypass, GrantExemption,
-    ListUsers, RemoveUser, SetUser, ShowDemoCode, ShowUser, UnlockUser,
+    ListUsers, NoteUser, RemoveUser, SetUser, ShowDemoCode, ShowUser, UnlockUser,
 };
 use crate::model::kind::Kind;
 use crate::model::message::Language;
@@ -35,6 +37,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .on(remove)
         .on(unlock)
         .on(erase)
+        .on(note)
         .on(demo_code)
         .on(grant_bypass)
         .on(end_bypass)
@@ -259,6 +262,14 @@ async fn erase(app: Arc<App>, call: Admin<EraseUser>) -> Result<(), Failure> {
 async fn unlock(app: Arc<App>, call: Admin<UnlockUser>) -> Result<api::User, Failure> {
     app.admin().unlock_user(&call.place, call.from).await?;
     shown(&app, &call.place)
+}
+
+async fn note(app: Arc<App>, call: Admin<NoteUser>) -> Result<(), Failure> {
+    let about = Noted::User(&call.place);
+    let noted = app
+        .admin()
+        .note("user_note", about, call.body.text.trim(), call.from);
+    Ok(noted.await?)
 }
 
 async fn grant_bypass(app: Arc<App>, call: Admin<GrantBypass>) -> Result<api::User, Failure> {
