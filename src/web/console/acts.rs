@@ -5,10 +5,10 @@ use crate::api::{
     AddClient, AddDelegation, AddToken, AddUser, ApproveDraft, ApproveToken, AssignToken,
     ConfirmToken, DeclareOutage, DenyDraft, DenyToken, DisconnectSessions, EndBypass, EndExemption,
     EndOutage, EnrolByLink, EraseUser, GrantBypass, GrantExemption, ImportUsers, LinkToken,
-    OfferToken, PruneAudit, RecoverClock, ReloadFiles, RemoveClient, RemoveDelegation, RemoveDraft,
-    RemoveToken, RemoveUser, RenameDevice, RenewToken, ResumeToken, ResyncToken, RevokeDevice,
-    RevokeToken, RotateClient, SetClient, SetDraft, SetUser, SuspendToken, SyncSource, TestGateway,
-    UnassignToken, UnlinkToken, UnlockUser, VerifyAudit, VerifyStore,
+    NoteUser, OfferToken, PruneAudit, RecoverClock, ReloadFiles, RemoveClient, RemoveDelegation,
+    RemoveDraft, RemoveToken, RemoveUser, RenameDevice, RenewToken, ResumeToken, ResyncToken,
+    RevokeDevice, RevokeToken, RotateClient, SetClient, SetDraft, SetUser, SuspendToken,
+    SyncSource, TestGateway, UnassignToken, UnlinkToken, UnlockUser, VerifyAudit, VerifyStore,
 };
 use crate::web::console::act::{Act, Kind, Wanted};
 use crate::web::view::Tone;
@@ -81,6 +81,7 @@ acts! {
     "set_password" = SetUser, dangerous: [must("password", Kind::Secret), may("must_change", Kind::Check)];
     "set_pin" = SetUser, dangerous: [must("pin", Kind::Secret), may("must_change", Kind::Check)];
     "unlock" = UnlockUser: [];
+    "note" = NoteUser: [must("text", Kind::Text)];
     "disable" = SetUser, bad: [must("disabled", Kind::Yes)];
     "enable" = SetUser: [must("disabled", Kind::No)];
     "bypass" = GrantBypass, dangerous: [must("reason", Kind::Text), must("until", Kind::Hours)];

@@ -147,6 +147,7 @@ fn access(signed: &Signed, user: &api::User) -> Vec<Form> {
     if user.lock.as_ref().is_some_and(|lock| lock.failures > 0) {
         ids.push("unlock");
     }
+    ids.push("note");
     ids.push(if user.disabled { "enable" } else { "disable" });
     let holds = |waiver: &Option<api::Waiver>| waiver.as_ref().is_some_and(|one| one.holds);
     ids.push(if holds(&user.bypass) {
