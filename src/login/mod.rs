@@ -26,6 +26,7 @@ use crate::model::audit::Purpose;
 use crate::model::client::Client;
 use crate::model::id::Serial;
 use crate::model::reason::{Decision, Reason};
+use crate::model::session::ClassKey;
 use crate::model::token::LifeCycle;
 use crate::model::user_key::UserKey;
 use crate::notice::Text;
@@ -70,7 +71,7 @@ pub struct Login {
     core: Arc<Core>,
     pub(crate) hasher: Arc<Hasher>,
     challenge_key: Key256,
-    class_key: Key256,
+    class_key: ClassKey,
     /// Held while the sessions of a NAS that restarted are ended: one NAS at a time, whatever they send.
     restarts: tokio::sync::Mutex<()>,
     pub(crate) travel: ArcSwap<Travel>,
@@ -83,7 +84,7 @@ impl Login {
         Self {
             hasher: Arc::new(Hasher::new(hashing, store.key(KeyPurpose::Pepper))),
             challenge_key: store.key(KeyPurpose::Challenge),
-            class_key: store.key(KeyPurpose::Class),
+            class_key: ClassKey::new(&store.key(KeyPurpose::Class)),
             restarts: tokio::sync::Mutex::default(),
             travel: ArcSwap::default(),
             refusals: Refusals::default(),

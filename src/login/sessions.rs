@@ -9,7 +9,7 @@ use crate::model::audit::Channel;
 use crate::model::client::Client;
 use crate::model::id::RequestId;
 use crate::model::session;
-use crate::model::session::{Accounting, Session, SessionKey};
+use crate::model::session::{Accounting, Class, Session, SessionKey};
 use crate::model::user_key::UserKey;
 use crate::secret::SecretString;
 use crate::store::{By, Change, StoreError};
@@ -193,7 +193,7 @@ impl Login {
     }
 
     /// The Class of an accept, by which the accounting of the session is linked with this login.
-    pub fn class(&self, login: RequestId, client: &Client, user: &UserKey) -> String {
+    pub fn class(&self, login: RequestId, client: &Client, user: &UserKey) -> Class {
         session::class(&self.class_key, login, &client.name, &user.to_string())
     }
 

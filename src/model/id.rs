@@ -14,6 +14,9 @@ use crate::time::UnixTime;
 pub struct RequestId([u8; 16]);
 
 impl RequestId {
+    /// Characters of its text.
+    pub const LENGTH: usize = 26;
+
     /// Builds an id from the time of arrival and ten unpredictable octets.
     pub fn new(at: UnixTime, random: [u8; 10]) -> Self {
         let bits = (u128::from(at.as_millis()) << 80)
@@ -33,6 +36,17 @@ impl RequestId {
         self.0
     }
 
+    /// As text, in octets of ASCII.
+    pub fn text(self) -> [u8; Self::LENGTH] {
+        let mut bits = u128::from_be_bytes(self.0);
+        let mut text = [b'0'; Self::LENGTH];
+        for octet in text.iter_mut().rev() {
+            *octet = ALPHABET[(bits & 31) as usize];
+            bits >>= 5;
+        }
+        text
+    }
+
     /// The time of arrival, in milliseconds.
     pub fn at(self) -> UnixTime {
         let millis = u128::from_be_bytes(self.0) >> 80;
@@ -42,11 +56,7 @@ impl RequestId {
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bits = u128::from_be_bytes(self.0);
-        for digit in (0..26_u32).rev() {
-            write!(f, "{}", crockford((bits >> (digit * 5)) & 31))?;
-        }
-        Ok(())
+        f.write_str(str::from_utf8(&self.text()).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -54,7 +64,7 @@ impl FromStr for RequestId {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        if text.len() != 26 {
+        if text.len() != Self::LENGTH {
             return Err(InvalidId);
         }
         let mut bits = 0_u128;

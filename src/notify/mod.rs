@@ -24,7 +24,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
@@ -36,7 +35,7 @@ use crate::model::audit::{AuditRecord, Event};
 use crate::notice::{Notice, notice};
 use crate::policy::Policy;
 use crate::secret::random;
-use crate::store::{By, Change, StoreError};
+use crate::store::{By, Change, Records, StoreError};
 use crate::time::UnixTime;
 
 mod quota;
@@ -192,7 +191,7 @@ impl Outbox {
     /// Until `shutdown`, or until no policy tells anything any more.
     async fn work(
         &mut self,
-        records: &mut broadcast::Receiver<AuditRecord>,
+        records: &mut Records,
         shutdown: &CancellationToken,
     ) -> Result<(), StoreError> {
         let mut behind = true;
@@ -209,7 +208,7 @@ impl Outbox {
                 () = shutdown.cancelled() => return Ok(()),
                 Some(done) = self.sending.join_next_with_id() => self.finished(done).await,
                 heard = records.recv(), if !behind => match heard {
-                    Ok(record) => behind = !self.hear(&record),
+                    Ok(record) => behind = !self.hear(record),
                     Err(RecvError::Lagged(_)) => behind = true,
                     Err(RecvError::Closed) => return Ok(()),
                 },

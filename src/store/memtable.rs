@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
+use foldhash::quality::RandomState;
+
 use crate::store::journal::Head;
 use crate::store::record::{RowWrite, Table};
 use crate::time::UnixTime;
@@ -25,7 +27,7 @@ enum Rows {
     Ordered(BTreeMap<Vec<u8>, Row>),
     /// In none, for tables of which every login reads and changes a row: a look-up among many
     /// thousand rows touches one of them, not one per level of a tree.
-    Hashed(HashMap<Vec<u8>, Row>),
+    Hashed(HashMap<Vec<u8>, Row, RandomState>),
 }
 
 type Row = Option<Vec<u8>>;
@@ -36,7 +38,7 @@ type Seen<'a> = (&'a [u8], Option<&'a [u8]>);
 impl Rows {
     fn new(table: Table) -> Self {
         if table.is_hot() {
-            Self::Hashed(HashMap::new())
+            Self::Hashed(HashMap::default())
         } else {
             Self::Ordered(BTreeMap::new())
         }

@@ -40,10 +40,9 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::oneshot;
 
 use crate::model::attempt::{Attempt, Stale, Verdict};
-use crate::model::audit::AuditRecord;
 use crate::model::issue::{Issue, IssueRefusal, Issued};
 use crate::model::sealing::SealAlgorithm;
 use crate::model::user_key::UserKey;
@@ -71,6 +70,7 @@ mod damage;
 mod error;
 mod floor;
 mod fold;
+mod follow;
 pub mod heads;
 mod identity;
 mod journal;
@@ -105,6 +105,8 @@ pub mod witness;
 mod writer;
 
 pub use error::StoreError;
+pub use follow::Records;
+use follow::Told;
 pub use identity::FORMAT as STORE_FORMAT;
 pub(crate) use record::ACCEPT_CLOCK;
 pub use report::{
@@ -147,7 +149,7 @@ pub struct Store {
     desk: Option<Arc<Desk>>,
     reading: Arc<Reading>,
     entropy: Arc<dyn Entropy>,
-    records: broadcast::Sender<AuditRecord>,
+    told: Told,
     gauges: Arc<Gauges>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// As long as it is there, indexes of the journal are made.
@@ -224,7 +226,7 @@ impl Store {
     fn start(reading: Arc<Reading>, parts: Parts, appender: Appender) -> Result<Self, StoreError> {
         let gauges = Arc::new(Gauges::default());
         let (queue, commands) = queue(QUEUE);
-        let (records, _) = broadcast::channel(TAIL);
+        let told = follow::told();
         let (chores, to_do) = mpsc::channel();
         let (ahead, wanted) = mpsc::sync_channel(1);
         let (working, work_is_over) = mpsc::channel();
@@ -243,7 +245,7 @@ impl Store {
                 sealer: Arc::clone(&sealer),
                 entropy: Arc::clone(&parts.entropy),
                 clock: parts.clock,
-                records: records.clone(),
+                told: told.clone(),
                 gauges: Arc::clone(&gauges),
                 chores,
                 ahead,
@@ -279,7 +281,7 @@ impl Store {
             desk,
             reading,
             entropy: parts.entropy,
-            records,
+            told,
             gauges,
             threads: Mutex::new(threads),
             working: Some(working),
@@ -398,9 +400,11 @@ impl Store {
         self.reading.sealer.key(purpose)
     }
 
-    /// Every record as it becomes durable.
-    pub fn subscribe(&self) -> broadcast::Receiver<AuditRecord> {
-        self.records.subscribe()
+    /// Every record as it becomes durable, from now on.
+    pub fn subscribe(&self) -> Records {
+        // In this order: a record between the two is told, and not missed.
+        let commits = self.told.subscribe();
+        Records::new(commits, self.reading.fold.head().seq)
     }
 
     /// How the store is.
@@ -487,8 +491,6 @@ const STOPPED: &str = "the store's writer has stopped; restart the daemon";
 /// Places in the writer's queue: half a second of work at full speed. An attacker who fills it
 /// makes everybody wait that long at most; the rest is shed at once.
 const QUEUE: usize = 16_384;
-/// Records a slow listener of `tail` may fall behind.
-const TAIL: usize = 1024;
 /// How long opening waits for the check of the whole file.
 const CHECK: Duration = Duration::from_millis(500);
 /// Time between two looks for records that no index knows.

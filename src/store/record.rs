@@ -102,7 +102,9 @@ pub(crate) fn resealed(
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RowWrite {
     pub(crate) table: Table,
+    #[serde(with = "serde_bytes")]
     pub(crate) key: Vec<u8>,
+    #[serde(with = "serde_bytes")]
     pub(crate) value: Option<Vec<u8>>,
 }
 

@@ -9,13 +9,16 @@
 //! that no newer one was published meanwhile. What does not exist is kept for some tables only: names of users come from
 //! anyone who asks.
 //!
+//! Which rows there are is not for those to choose who ask for logins, so their hashes need not be SipHash.
+//!
 //! States, which every login reads and changes, are kept all of them where there is room: what is not among them
 //! does not exist then.
 
 use std::collections::HashMap;
-use std::hash::{Hash, RandomState};
+use std::hash::Hash;
 use std::sync::{Arc, RwLock};
 
+use foldhash::quality::RandomState;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{Equivalent, Weighter};
 
@@ -48,7 +51,7 @@ struct States(RwLock<StateRows>);
 
 #[derive(Default)]
 struct StateRows {
-    rows: HashMap<Box<[u8]>, Box<[u8]>>,
+    rows: HashMap<Box<[u8]>, Box<[u8]>, RandomState>,
     octets: usize,
     /// Whether all rows of the file are here.
     whole: bool,
@@ -104,7 +107,7 @@ impl RowCache {
                 expected,
                 octets,
                 Size,
-                RandomState::new(),
+                RandomState::default(),
                 DefaultLifecycle::default(),
             ),
             states: Default::default(),

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::oneshot;
 
 use crate::model::attempt::{Attempt, Stale, Verdict};
 use crate::model::audit::AuditRecord;
@@ -24,6 +24,7 @@ use crate::model::issue::{Issue, IssueRefusal, Issued};
 use crate::secret::Entropy;
 use crate::store::catch_up::catch_up;
 use crate::store::fold::Fold;
+use crate::store::follow::Told;
 use crate::store::journal::{Appended, Appender, Batch, Head, Journal, Pruned};
 use crate::store::queue::{Hold, Receiver};
 use crate::store::record::Entry;
@@ -83,7 +84,7 @@ pub(crate) struct Writer {
     pub(crate) sealer: Arc<Sealer>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) records: broadcast::Sender<AuditRecord>,
+    pub(crate) told: Told,
     pub(crate) gauges: Arc<Gauges>,
     /// To the checkpoint thread.
     pub(crate) chores: Sender<Chore>,
@@ -107,6 +108,8 @@ enum Pending {
 /// The commands of one commit, decided.
 struct Decided {
     pending: Vec<Pending>,
+    /// As those who follow see them; number and link are known after the commit.
+    records: Vec<AuditRecord>,
     /// The latest time of an entry.
     latest: UnixTime,
     /// The time that an entry says is the present.
@@ -220,7 +223,7 @@ impl Writer {
                 if let Some(at) = decided.accepted_clock {
                     self.fold.accept_clock(at);
                 }
-                self.committed(head, decided.pending);
+                self.committed(head, decided.records, decided.pending);
             }
             Err(error) => self.refuse(&error, decided.pending),
         }
@@ -232,6 +235,7 @@ impl Writer {
         let now = self.clock.now();
         let mut decided = Decided {
             pending: Vec::with_capacity(commands.len()),
+            records: Vec::with_capacity(commands.len()),
             latest: UnixTime::EPOCH,
             accepted_clock: None,
         };
@@ -248,6 +252,13 @@ impl Writer {
                 decided.accepted_clock = Some(entry.at);
             }
             rows.put(entry.writes);
+            decided.records.push(AuditRecord {
+                seq: 0,
+                at: entry.at,
+                event: entry.event,
+                changes: entry.changes,
+                mac: [0; 32],
+            });
             decided.pending.push(answer);
         }
         decided
@@ -262,14 +273,14 @@ impl Writer {
     }
 
     /// Answers what is durable, up to `head`.
-    fn committed(&mut self, head: Head, pending: Vec<Pending>) {
+    fn committed(&mut self, head: Head, records: Vec<AuditRecord>, pending: Vec<Pending>) {
         self.gauges.commits.fetch_add(1, Ordering::Relaxed);
-        let records = self.batch.len() as u64;
-        self.gauges.records.fetch_add(records, Ordering::Relaxed);
+        let count = records.len() as u64;
+        self.gauges.records.fetch_add(count, Ordering::Relaxed);
         // Asked after the commit: who subscribed before it and read the journal too early to see
         // these records is told of them here.
-        if self.records.receiver_count() > 0 {
-            self.tell(head);
+        if self.told.receiver_count() > 0 {
+            self.tell(head, records);
         }
         // A caller that is answered finds pruned records gone; the files go elsewhere, decisions do not wait
         // for it.
@@ -299,14 +310,14 @@ impl Writer {
     }
 
     /// Shows the records of the last commit to those who follow.
-    fn tell(&self, head: Head) {
-        for record in self.batch.records(head) {
-            match record.parse() {
-                // That no one follows any more is no failure.
-                Ok(record) => drop(self.records.send(changed::opened(record, &self.sealer))),
-                Err(error) => tracing::error!(%error, "a record cannot be shown"),
-            }
-        }
+    fn tell(&self, head: Head, records: Vec<AuditRecord>) {
+        let known = records.into_iter().zip(self.batch.links(head));
+        let known = known.map(|(record, link)| {
+            let (seq, mac) = (link.seq, link.mac);
+            changed::opened(AuditRecord { seq, mac, ..record }, &self.sealer)
+        });
+        // That no one follows any more is no failure.
+        drop(self.told.send(known.collect()));
     }
 
     /// Settles one command; answers at once what needs no commit.

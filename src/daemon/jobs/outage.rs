@@ -24,7 +24,7 @@ pub(super) async fn watch(
     while let Some(heard) = shutdown.run_until_cancelled(records.recv()).await {
         match heard {
             Ok(record) => {
-                if let Err(error) = service.admin.watch_outage(&mut watch, &record).await {
+                if let Err(error) = service.admin.watch_outage(&mut watch, record).await {
                     tracing::error!(%error, "no outage could be declared");
                 }
             }

@@ -65,8 +65,9 @@ impl Follower {
                 match records.recv().await {
                     Ok(record) if record.seq <= last => {}
                     Ok(record) if record.seq == last + 1 => {
-                        self.take(&record).await?;
-                        last = record.seq;
+                        let seq = record.seq;
+                        self.take(record).await?;
+                        last = seq;
                         *seen = Some(last);
                     }
                     Ok(_) | Err(RecvError::Lagged(_)) => break,

@@ -13,7 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::login::{Accepted, Given, LoginAnswer, LoginOutcome, LoginRequest, Presented};
 use crate::model::audit::{Channel, Origin};
 use crate::model::id::RequestId;
-use crate::model::session::Accounting;
+use crate::model::session::{Accounting, Class};
 use crate::radius::accounting::nas_address;
 use crate::radius::attribute::Type;
 use crate::radius::authenticator::SecretKeys;
@@ -313,7 +313,7 @@ impl Job {
     }
 
     /// By which accounting is linked with this login, where it is served.
-    pub(super) fn class(&self, accepted: &Accepted) -> Option<String> {
+    pub(super) fn class(&self, accepted: &Accepted) -> Option<Class> {
         let (client, login) = (&self.peer.client, &self.pipeline.service.login);
         let class = || login.class(accepted.login, client, &accepted.user);
         self.pipeline.settings.class.then(class)

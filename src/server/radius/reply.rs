@@ -11,6 +11,7 @@
 use std::sync::Arc;
 
 use crate::login::{Carrier, Challenged, Fit};
+use crate::model::session::Class;
 use crate::radius::attribute::{Attributes, MAX_ATTRIBUTES, Type};
 use crate::radius::authenticator::{RequestAuthenticator, SecretKeys};
 use crate::radius::dictionary::{Dictionary, EncodeError, Hiding};
@@ -205,7 +206,7 @@ pub(super) fn accept(
     packet: &Packet<'_>,
     attributes: &[(String, String)],
     words: Words<'_>,
-    (own, class): (&[u8], Option<String>),
+    (own, class): (&[u8], Option<Class>),
 ) -> Result<Arc<[u8]>, AcceptError> {
     let mut buffer = Vec::with_capacity(USUAL);
     let mut builder = ReplyBuilder::new(&mut buffer, Code::AccessAccept, packet, words.sign);
@@ -227,7 +228,7 @@ pub(super) fn accept(
     if let Some(class) = class.filter(|_| !has_class)
         && left.take(&[2 + class.len()])
     {
-        builder.attribute(Type::Class, class.as_bytes())?;
+        builder.attribute(Type::Class, &class)?;
     }
     builder.finish(words.keys)?;
     Ok(buffer.into())

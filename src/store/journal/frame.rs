@@ -14,7 +14,6 @@ use redb::StorageBackend;
 use crate::store::StoreError;
 use crate::store::error::disk;
 use crate::store::journal::head::Head;
-use crate::store::journal::record::Record;
 use crate::store::record::Entry;
 
 /// Entries for one commit: the frame that they will be.
@@ -75,14 +74,18 @@ impl Batch {
         self.octets.len().next_multiple_of(ALIGN) as u64
     }
 
-    /// The entries as records, once they were appended up to this one.
-    pub(crate) fn records(&self, head: Head) -> impl Iterator<Item = Record> {
+    /// Number and link of each entry, once they were appended up to `head`.
+    pub(crate) fn links(&self, head: Head) -> impl Iterator<Item = Head> {
         let first = (head.seq + 1).saturating_sub(self.ends.len() as u64);
         let begins = [HEADER].into_iter().chain(self.ends.iter().copied());
-        let places = begins.zip(&self.ends);
-        let values = places.map(|(begin, end)| &self.octets[begin + PREFIX..*end]);
-        let records = (first..).zip(values);
-        records.map(|(seq, value)| Record::new(seq, value).expect("it was pushed whole"))
+        (first..)
+            .zip(begins)
+            .zip(&self.ends)
+            .map(|((seq, begin), _)| {
+                let link = self.octets[begin + PREFIX..].first_chunk();
+                let mac = *link.expect("it was pushed whole");
+                Head { seq, mac }
+            })
     }
 
     /// Empties it. One large import must not hold its memory for ever.

@@ -34,7 +34,7 @@ struct TokenV1<'a> {
     digits: u8,
     period: u16,
     created: u64,
-    #[serde(borrow)]
+    #[serde(borrow, with = "serde_bytes")]
     key: Cow<'a, [u8]>,
     address: Option<AddressV1>,
     device: Option<String>,

@@ -119,7 +119,7 @@ async fn follow(desk: &Desk, signed: &Signed, last: u64, sender: &mpsc::Sender<B
                     continue;
                 }
                 shown += 1;
-                if !send(signed, &forms::audit(&record), sender).await {
+                if !send(signed, &forms::audit(record), sender).await {
                     return;
                 }
             }

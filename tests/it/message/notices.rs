@@ -481,24 +481,26 @@ async fn telling_tells_nothing_of_itself() {
 /// tells does not get a turn.
 fn flood(desk: &Desk, count: usize, change: Option<Change>) {
     let store = desk.lab.service().core.store();
-    let begun = store.health().seq;
     let mut changes: Vec<Change> = (0..count).map(|_| nothing()).collect();
     changes.extend(change);
     let last = changes.len() - 1;
     changes.swap(10, last);
     let mut context = Context::from_waker(Waker::noop());
-    let asked: Vec<_> = changes
-        .into_iter()
-        .map(|change| {
+    let mut changes = changes.into_iter().peekable();
+    while changes.peek().is_some() {
+        let begun = store.health().seq;
+        // Each lot is a commit or more; nothing else runs meanwhile.
+        let lot = changes.by_ref().take(25).map(|change| {
             let mut asked = Box::pin(store.change(change, desk.lab.by()));
             if let Poll::Ready(done) = asked.as_mut().poll(&mut context) {
                 done.unwrap();
             }
             asked
-        })
-        .collect();
-    while store.health().seq < begun + asked.len() as u64 {
-        std::thread::yield_now();
+        });
+        let lot: Vec<_> = lot.collect();
+        while store.health().seq < begun + lot.len() as u64 {
+            std::thread::yield_now();
+        }
     }
 }
 
@@ -511,7 +513,7 @@ async fn a_flood_of_records_hides_no_notice_and_moves_the_cursor() {
     desk.token("alice", "TOTP-1", Kind::Totp, LifeCycle::Pending, "")
         .await;
     assert_eq!(desk.settled().await.len(), 1);
-    // More than the subscription holds.
+    // More commits than the subscription holds.
     flood(&desk, 3_000, Some(Change::UpdateUser(user)));
     assert_eq!(desk.settled().await.len(), 3, "at both addresses");
     // So many that a start should not read them all again, although nothing is told of them.

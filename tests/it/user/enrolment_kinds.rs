@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::support::app::TestApp;
 use crate::support::outbox::{Inbox, outbox};
+use futures_util::FutureExt as _;
 use oncegate::admin::outage_watch::{Rule, Watch};
 use oncegate::model::message::Medium;
 use serde_json::{Value, json};
@@ -368,18 +369,18 @@ async fn row_a11_the_daemon_declares_an_outage_when_nobodys_codes_work() {
         if (user, password.as_str()) == ("b", "right horse battery") {
             break;
         }
-        while let Ok(record) = records.try_recv() {
+        while let Some(Ok(record)) = records.recv().now_or_never() {
             app.service
                 .admin
-                .watch_outage(&mut watch, &record)
+                .watch_outage(&mut watch, record)
                 .await
                 .unwrap();
         }
     }
-    while let Ok(record) = records.try_recv() {
+    while let Some(Ok(record)) = records.recv().now_or_never() {
         app.service
             .admin
-            .watch_outage(&mut watch, &record)
+            .watch_outage(&mut watch, record)
             .await
             .unwrap();
     }

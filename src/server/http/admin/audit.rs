@@ -13,11 +13,10 @@ use axum::response::{IntoResponse, Response};
 use data_encoding::HEXLOWER_PERMISSIVE;
 use hyper::body::Frame;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 
 use crate::api::forms;
 use crate::api::{self, CompareAudit, ListAudit, PruneAudit, ShowAudit, TailAudit, VerifyAudit};
-use crate::model::audit::AuditRecord;
 use crate::model::client::{Access, Client};
 use crate::model::reason::Decision;
 use crate::model::user_key::UserKey;
@@ -25,7 +24,7 @@ use crate::server::http::error::Failure;
 use crate::server::http::read::{limit, page, time};
 use crate::server::http::route::{Admin, Routes};
 use crate::server::http::{App, answer, reports};
-use crate::store::AuditQuery;
+use crate::store::{AuditQuery, Records};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes
@@ -125,10 +124,10 @@ async fn tail(State(app): State<Arc<App>>) -> Result<Response, Failure> {
     Ok((media, Body::new(Lines(lines))).into_response())
 }
 
-async fn follow(mut records: broadcast::Receiver<AuditRecord>, lines: &mpsc::Sender<Bytes>) {
+async fn follow(mut records: Records, lines: &mpsc::Sender<Bytes>) {
     loop {
         let line = match records.recv().await {
-            Ok(record) => answer::text(&forms::audit(&record)),
+            Ok(record) => answer::text(&forms::audit(record)),
             Err(RecvError::Lagged(missed)) => Ok(format!("{{\"missed\":{missed}}}")),
             Err(RecvError::Closed) => return,
         };
