@@ -88,5 +88,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patience<S> {
     }
 }
 
+/// Time for the headers of a request, and for the pause before the next one: slow senders.
+pub(crate) const PAUSE: Duration = Duration::from_secs(5);
 /// Time for a peer to take the next piece of an answer.
-const STALL: Duration = Duration::from_secs(10);
+pub(crate) const STALL: Duration = Duration::from_secs(10);

@@ -150,13 +150,16 @@ fn read(certificate: &Path, key: &Path) -> Result<Loaded, TlsError> {
         cause: error.to_string(),
         remedy: PAIR_REMEDY,
     })?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![HTTP_2.to_vec(), b"http/1.1".to_vec()];
     Ok(Loaded {
         config: Arc::new(config),
         validity,
         sha256,
     })
 }
+
+/// HTTP/2 by its name in ALPN (RFC 9113 s3.2).
+pub(crate) const HTTP_2: &[u8] = b"h2";
 
 /// The cause without the file's contents.
 pub(super) fn words(error: &pem::Error) -> String {

@@ -20,23 +20,37 @@ type Written<'a, C> = <<C as Call>::Place as Place>::Text<'a>;
 #[derive(Debug)]
 pub(crate) struct Refused {
     pub(crate) status: StatusCode,
-    pub(crate) detail: String,
+    pub(crate) detail: Detail,
+}
+
+/// What it says, and in which language: what the server says is not shown as it is.
+#[derive(Debug)]
+pub(crate) enum Detail {
+    /// In the language of the page.
+    Page(String),
+    /// In English.
+    Server(String),
 }
 
 impl Refused {
-    /// Refused before the call was made.
+    /// Refused before the call was made; why, in the language of the page.
     pub(crate) fn of(status: StatusCode, detail: &str) -> Self {
         Self {
             status,
-            detail: detail.to_owned(),
+            detail: Detail::Page(detail.to_owned()),
+        }
+    }
+
+    /// What the server says; nothing where the page said it.
+    pub(crate) fn english(&self) -> &str {
+        match &self.detail {
+            Detail::Page(_) => "",
+            Detail::Server(english) => english,
         }
     }
 
     fn defect() -> Self {
-        Self {
-            status: StatusCode::INTERNAL_SERVER_ERROR,
-            detail: String::new(),
-        }
+        Self::of(StatusCode::INTERNAL_SERVER_ERROR, "")
     }
 }
 
@@ -118,7 +132,7 @@ impl Desk {
         let problem: Option<Problem> = serde_json::from_slice(&octets).ok();
         Err(Refused {
             status,
-            detail: problem.map_or_else(String::new, |problem| problem.detail),
+            detail: Detail::Server(problem.map_or_else(String::new, |problem| problem.detail)),
         })
     }
 }

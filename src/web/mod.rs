@@ -53,6 +53,7 @@ pub struct Web {
     own_sessions: session::Sessions,
     links: link::Links,
     plans: console::Plans,
+    live: console::Live,
     entropy: Arc<dyn Entropy>,
 }
 
@@ -65,6 +66,7 @@ impl Web {
             own_sessions: session::Sessions::default(),
             links: link::Links::default(),
             plans: console::Plans::default(),
+            live: console::Live::default(),
             entropy,
         })
     }

@@ -75,7 +75,7 @@ impl Text {
         own.or_else(|| ENGLISH.get(key)).map(String::as_str)
     }
 
-    /// What the server says in English, in this language where it is known.
+    /// A name that the server has in English, in this language where it is known.
     pub(crate) fn said(self, english: &str) -> &str {
         match self.0 {
             Language::En => english,
@@ -83,22 +83,80 @@ impl Text {
         }
     }
 
+    /// A sentence that the server says in English, in this language; none where it is not known: as a whole, with
+    /// values in its places, or behind the word of a reason or the name of a field.
+    pub(crate) fn told(self, english: &str) -> Option<String> {
+        if self.0 == Language::En {
+            return Some(english.to_owned());
+        }
+        if let Some(known) = SAID.get(english) {
+            return Some(known.clone());
+        }
+        if let Some((word, rest)) = english.split_once(": ") {
+            if let Some(reason) = self.find(&format!("reason.{word}")) {
+                return Some(reason.to_owned());
+            }
+            let is_name = |sign: char| sign.is_ascii_lowercase() || sign == '_';
+            if let Some(rest) = word.chars().all(is_name).then(|| self.told(rest)).flatten() {
+                let name = self.find(&format!("field.{word}")).unwrap_or(word);
+                return Some(format!("{name}: {rest}"));
+            }
+        }
+        SAID.iter().find_map(|(pattern, known)| {
+            let found = matched(pattern, english)?;
+            let mut values = Vec::new();
+            for place in places(known) {
+                let (_, value) = found.iter().find(|(name, _)| *name == place)?;
+                // Names and numbers stay; a sentence in a place is known, or the whole is not.
+                let is_sentence = value.contains(' ') && !value.contains(", ");
+                let shown = is_sentence.then(|| self.told(value));
+                values.push((place, shown.unwrap_or_else(|| Some((*value).to_owned()))?));
+            }
+            let values: Vec<_> = values
+                .iter()
+                .map(|(name, value)| (*name, value.as_str()))
+                .collect();
+            Some(filled(known, &values))
+        })
+    }
+
     /// A text with its places filled.
     pub(crate) fn with(self, key: &str, values: &[(&str, &str)]) -> String {
-        let mut text = String::new();
-        let mut rest = self.get(key);
-        // Once from left to right: what a value holds is no place.
-        while let Some((before, after)) = rest.split_once('{') {
-            let Some((name, behind)) = after.split_once('}') else {
-                break;
-            };
-            text.push_str(before);
-            let value = values.iter().find(|(place, _)| *place == name);
-            text.push_str(value.map_or("", |(_, value)| value));
-            rest = behind;
-        }
-        text.push_str(rest);
-        text
+        filled(self.get(key), values)
+    }
+}
+
+fn filled(text: &str, values: &[(&str, &str)]) -> String {
+    let mut filled = String::new();
+    let mut rest = text;
+    // Once from left to right: what a value holds is no place.
+    while let Some((before, after)) = rest.split_once('{') {
+        let Some((name, behind)) = after.split_once('}') else {
+            break;
+        };
+        filled.push_str(before);
+        let value = values.iter().find(|(place, _)| *place == name);
+        filled.push_str(value.map_or("", |(_, value)| value));
+        rest = behind;
+    }
+    filled.push_str(rest);
+    filled
+}
+
+/// The values of a pattern's places, if a text is of its form.
+fn matched<'a>(pattern: &'a str, text: &'a str) -> Option<Vec<(&'a str, &'a str)>> {
+    let (before, mut pattern) = pattern.split_once('{')?;
+    let mut text = text.strip_prefix(before)?;
+    let mut values = Vec::new();
+    loop {
+        let (name, behind) = pattern.split_once('}')?;
+        let Some((between, next)) = behind.split_once('{') else {
+            values.push((name, text.strip_suffix(behind)?));
+            return Some(values);
+        };
+        let (value, rest) = text.split_once(between)?;
+        values.push((name, value));
+        (text, pattern) = (rest, next);
     }
 }
 
@@ -248,6 +306,98 @@ mod tests {
         }
         assert!(missing.is_empty(), "{missing:#?}");
         assert!(SAID.values().all(|text| !text.is_empty()));
+    }
+
+    /// The text of these sources and of those in these directories, without their tests.
+    fn sources(paths: &[&str]) -> String {
+        let mut all = String::new();
+        for path in paths {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+            let mut files = vec![path.clone()];
+            if path.is_dir() {
+                let entries = fs::read_dir(&path).unwrap();
+                files = entries.map(|entry| entry.unwrap().path()).collect();
+            }
+            for file in files.iter().filter(|file| file.is_file()) {
+                let text = fs::read_to_string(file).unwrap();
+                all.push_str(text.split("#[cfg(test)]").next().unwrap());
+            }
+        }
+        all
+    }
+
+    /// The literal that a text begins with, if it begins with one.
+    fn literal(text: &str) -> Option<String> {
+        let text = text.trim_start();
+        let text = text.strip_prefix("format!(").unwrap_or(text).trim_start();
+        let literal = text.strip_prefix('"')?.split('"').next()?;
+        Some(literal.split("\\\n").map(str::trim_start).collect())
+    }
+
+    /// What a page can be refused with is known in Korean: a new refusal is found here.
+    #[test]
+    fn every_refusal_of_the_administration_is_said_in_korean() {
+        let all = sources(&[
+            "src/admin",
+            "src/store/transition",
+            "src/model/enrolment.rs",
+            "src/model/issue.rs",
+            "src/model/message.rs",
+            "src/model/user_key.rs",
+            "src/server/http/tell.rs",
+            "src/server/http/links.rs",
+        ]);
+        let mut found = BTreeSet::new();
+        for word in [
+            "Conflict(",
+            "Forbidden(",
+            "::conflict(",
+            "::forbidden(",
+            "#[error(",
+        ] {
+            found.extend(all.split(word).skip(1).filter_map(literal));
+        }
+        // Behind the field, and behind the condition.
+        for word in ["invalid(", "refuse_if("] {
+            let calls = all.split(word).skip(1);
+            found.extend(calls.filter_map(|call| literal(call.split_once(',')?.1)));
+        }
+        assert!(found.len() > 80, "{}", found.len());
+        // These hold nothing of their own.
+        let bare = |text: &str| {
+            text.split(['{', '}'])
+                .step_by(2)
+                .all(|part| part.trim_matches([':', ' ']).is_empty())
+        };
+        found.retain(|text| !bare(text) && !SAID.contains_key(text.as_str()));
+        assert!(found.is_empty(), "{found:#?}");
+    }
+
+    #[test]
+    fn a_sentence_with_values_is_known_by_its_form() {
+        let korean = Text(Language::Ko);
+        let told = korean.told("user bora@default exists already").unwrap();
+        assert!(told.starts_with("bora@default "), "{told}");
+        let name = korean.get("field.phone");
+        let told = korean.told("phone: a phone number has 7 to 15 digits with its country");
+        assert!(told.unwrap().starts_with(&format!("{name}: ")));
+        let told = korean.told("wrong_code: advice of the server").unwrap();
+        assert_eq!(told, korean.get("reason.wrong_code"));
+        assert_eq!(korean.told("what no one has written down"), None);
+        let told = korean
+            .told("no code is made: the token is not in use")
+            .unwrap();
+        assert!(told.ends_with(&korean.told("the token is not in use").unwrap()));
+        assert_eq!(
+            korean.told("no code is made: for a reason of its own"),
+            None
+        );
+        assert_eq!(korean.told("evil: what no one has written down"), None);
+        assert_eq!(
+            matched("a {x} b {y}", "a 1 b 2"),
+            Some(vec![("x", "1"), ("y", "2")])
+        );
+        assert_eq!(matched("a {x} b", "a 1 c"), None);
     }
 
     #[test]

@@ -137,10 +137,18 @@ impl Tone {
 pub(crate) enum Block {
     Heading(String),
     Text(String),
+    /// The same in one piece.
+    Line(Piece),
     Notice {
         tone: Tone,
         text: String,
         detail: String,
+    },
+    /// A notice with the server's own words, which are English, behind a fold.
+    Told {
+        tone: Tone,
+        text: String,
+        english: String,
     },
     Facts(Vec<(String, Cell)>),
     Table(Table),
@@ -181,6 +189,21 @@ pub(crate) enum Block {
     Columns(Vec<Vec<Self>>),
 }
 
+impl Block {
+    /// A notice with what the server says in English: in the page's language where that is known.
+    pub(crate) fn told(t: Text, tone: Tone, text: &str, english: &str) -> Self {
+        let text = text.to_owned();
+        match t.told(english) {
+            Some(detail) => Self::Notice { tone, text, detail },
+            None => Self::Told {
+                tone,
+                text,
+                english: english.to_owned(),
+            },
+        }
+    }
+}
+
 /// A line of a comparison.
 pub(crate) struct DiffLine {
     pub(crate) kind: &'static str,
@@ -200,6 +223,11 @@ pub(crate) enum Piece {
     /// A sentence of this program, with what is typed between backticks.
     Said(String),
     Faint(String),
+    /// The server's own words, which are English, behind a fold.
+    Told {
+        label: String,
+        english: String,
+    },
     Mono(String),
     Link {
         to: String,
@@ -213,6 +241,17 @@ pub(crate) enum Piece {
 }
 
 impl Piece {
+    /// What the server says in English: in the page's language where that is known.
+    pub(crate) fn told(t: Text, english: &str) -> Self {
+        match t.told(english) {
+            Some(text) => Self::Said(text),
+            None => Self::Told {
+                label: t.get("shell.own_words").to_owned(),
+                english: english.to_owned(),
+            },
+        }
+    }
+
     pub(crate) fn text(text: impl Into<String>) -> Self {
         Self::Text(text.into())
     }

@@ -49,6 +49,8 @@ async function visitor(name, { locale, dark, script, phone }) {
     await page.screenshot({ path: `${out}/me-${name}.png`, fullPage: true });
     const text = await page.locator("body").innerText();
     assert.ok(!/\b(me|sign_in|shell|refused|reason)\.[a-z_]+/.test(text), text);
+    const wide = await page.locator("html").evaluate((root) => root.scrollWidth - root.clientWidth);
+    assert.ok(wide <= 0, `${name} is ${wide} px too wide`);
     if (script) {
       await page.evaluate(axeSource);
       const { violations: found } = await page.evaluate(() => window.axe.run());
@@ -88,6 +90,71 @@ async function proven({ page, next }, to) {
   await page.waitForURL(`${base}${to}`);
 }
 
+const contactForm = (page, which) => page.locator(`form[action="/me/contact"]:has(input[value="${which}"])`);
+
+/** By keyboard: the fold opens by Enter, and what is typed goes by Enter. */
+async function contact({ page, next }, which, address, { wrong = false } = {}) {
+  await page.goto(`${base}/me`);
+  const fold = page.locator(`details:has(form[action="/me/contact"] input[value="${which}"]) > summary`);
+  await fold.focus();
+  await page.keyboard.press("Enter");
+  const change = contactForm(page, which);
+  await change.locator("[name=password]").focus();
+  await page.keyboard.type(wrong ? "wrong horse battery" : password);
+  await page.keyboard.press("Tab");
+  await page.keyboard.type(wrong ? "000000" : next());
+  await page.keyboard.press("Tab");
+  await page.keyboard.type(address);
+  await page.keyboard.press("Enter");
+  await page.locator(".notice").waitFor();
+}
+
+/** Telephone number, mail address and consent: changed, refused, withdrawn. */
+async function contacts(visit, tag) {
+  const { page, pictured } = visit;
+  const korean = (await page.locator("html").getAttribute("lang")) === "ko";
+  await page.goto(`${base}/me`);
+  for (const which of ["phone", "email"]) {
+    await page.locator(`details:has(form[action="/me/contact"] input[value="${which}"]) > summary`).click();
+  }
+  await page.locator('details:has(form[action="/me/consent"]) > summary').click();
+  await pictured(`forms-${tag}`);
+
+  await contact(visit, "email", "no address");
+  assert.equal(await page.locator(".notice.bad").count(), 1);
+  await pictured(`contact-refused-${tag}`);
+  const refusal = await page.locator(".notice.bad").innerText();
+  assert.ok(!korean || /[\uac00-\ud7a3]/.test(refusal), refusal);
+  await contact(visit, "phone", "+82 10 5555 0000", { wrong: true });
+  assert.equal(await page.locator(".notice.bad").count(), 1);
+  await contact(visit, "email", "moved@new.example");
+  assert.equal(await page.locator(".notice.good").count(), 1);
+  await pictured(`contact-${tag}`);
+  await contact(visit, "phone", "+82 10 5555 0000");
+  assert.equal(await page.locator(".notice.good").count(), 1);
+  await page.goto(`${base}/me`);
+  const shown = await page.locator("main").innerText();
+  assert.ok(!shown.includes("moved@new.example") && !shown.includes("5555 0000") && shown.includes("0000"), shown);
+
+  const fold = page.locator('details:has(form[action="/me/consent"]) > summary');
+  await fold.focus();
+  await page.keyboard.press("Enter");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  await page.locator(".notice.good").waitFor();
+  await pictured(`consent-${tag}`);
+  await page.goto(`${base}/me`);
+  assert.equal(await page.locator('form[action="/me/consent"]').count(), 0, "taken back, once");
+}
+
+/** Those forms alone, for a person with another language, size and light. */
+async function forms(name, how, tag) {
+  const visit = await visitor(name, how);
+  await signedIn(visit, name);
+  await contacts(visit, tag);
+  await visit.context.close();
+}
+
 async function day(name, how, tag) {
   const visit = await visitor(name, how);
   const { page, pictured, next, context } = visit;
@@ -113,6 +180,7 @@ async function day(name, how, tag) {
   await change.locator("button").click();
   await page.locator(".notice.good").waitFor();
 
+  await contacts(visit, tag);
   await page.goto(`${base}/me`);
   await proven(visit, "/me/recovery");
   const codes = (await page.locator("output").first().textContent()).trim().split(/\s*\n\s*/);
@@ -177,7 +245,7 @@ async function attacked() {
       redirect: "manual",
     });
   const chosen = "oncegate-me=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-  const body = { name: "bo", password, code: code(secrets.bo, 4) };
+  const body = { name: "bo", password, code: code(secrets.bo, 40) };
   // All of bo's tokens are suspended.
   assert.equal((await post(body, chosen)).status, 401);
   const page = await fetch(`${base}/me`, { headers: { cookie: chosen }, redirect: "manual" });
@@ -193,6 +261,8 @@ async function attacked() {
 try {
   await day("alice", { locale: "en-US", dark: false, script: true, phone: true }, "en");
   await day("bo", { locale: "ko-KR", dark: true, script: false, phone: false }, "ko");
+  await forms("cho", { locale: "ko-KR", dark: false, script: true, phone: true }, "ko-telephone");
+  await forms("dan", { locale: "en-US", dark: true, script: true, phone: false }, "en-desktop");
   await attacked();
   assert.deepEqual(violations, []);
 } finally {

@@ -3,20 +3,20 @@
 //!
 //! ```text
 //! every    Authorization is marked sensitive; a panic is a 500; `nosniff`
-//!   bounded head -> counted -> located -> the route
+//!   as over HTTP/1.1 -> bounded head -> counted -> located -> the route
 //! ```
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 
 use crate::server::http::error::{self, Failure};
-use crate::server::http::{App, metrics, origin, serve};
+use crate::server::http::{App, http2, metrics, origin, serve};
 
 /// The layer.
 pub(super) async fn every(
@@ -35,7 +35,12 @@ pub(super) async fn every(
     response
 }
 
-async fn answered(app: &App, request: Request, next: Next) -> Response {
+async fn answered(app: &App, mut request: Request, next: Next) -> Response {
+    if request.version() == Version::HTTP_2
+        && let Err(failure) = http2::made_plain(&mut request)
+    {
+        return failure.into_response();
+    }
     if !serve::is_head_bounded(&request) {
         return Failure::LONG_HEAD.into_response();
     }

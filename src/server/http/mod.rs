@@ -76,6 +76,7 @@ mod error;
 mod fairness;
 mod finish;
 mod health;
+mod http2;
 mod idempotency;
 mod inbound;
 mod links;
@@ -93,6 +94,7 @@ mod tell;
 mod verify;
 
 pub(crate) use device::signed_user;
+pub(crate) use http2::Endless;
 pub use inbound::AHEAD;
 pub(crate) use offered::{label, otpauth_uri};
 pub(crate) use origin::Origin;

@@ -1,4 +1,4 @@
-//! Connections: accept, TLS, one HTTP/1.1 server per connection, drain.
+//! Connections: accept, TLS, one server of HTTP/1.1 or HTTP/2 per connection, drain.
 //!
 //! Threats T20: idle and slow connections. A place is taken before accepting, a TLS
 //! handshake, the headers of a request and each piece of an answer have seconds; headers and their
@@ -23,10 +23,10 @@ use tower::Layer as _;
 
 use crate::server::http::caller::Caller;
 use crate::server::http::origin::Peer;
-use crate::server::http::{App, router};
-use crate::server::patience::Patience;
+use crate::server::http::{App, http2, router};
+use crate::server::patience::{PAUSE, Patience};
 use crate::server::person::person;
-use crate::server::tls::Tls;
+use crate::server::tls::{HTTP_2, Tls};
 use crate::server::wiped::Wiped;
 
 /// Serves TCP until `shutdown`, then lets requests in flight finish. `connections` is shared by
@@ -92,9 +92,10 @@ async fn accept(
             }
         };
         let (tls, router, shutdown) = (tls.clone(), router.clone(), shutdown.clone());
+        let of_app = (Arc::clone(&app), Arc::clone(&connections));
         open.spawn(async move {
             let (stream, peer, share) = accepted;
-            tcp_connection((stream, peer), tls.as_deref(), router, shutdown).await;
+            tcp_connection((stream, peer), tls.as_deref(), router, of_app, shutdown).await;
             drop((place, share));
         });
     }
@@ -162,6 +163,7 @@ async fn tcp_connection(
     (stream, peer): (TcpStream, Peer),
     tls: Option<&Tls>,
     router: Router,
+    of_app: (Arc<App>, Arc<Semaphore>),
     shutdown: CancellationToken,
 ) {
     // Answers are small: waiting for more to send would only delay them.
@@ -171,6 +173,9 @@ async fn tcp_connection(
     };
     // Below TLS as well: its library opens records in the buffer that it reads them into.
     match timeout(HANDSHAKE, tls.acceptor().accept(Wiped(stream))).await {
+        Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) => {
+            http2::serve(stream, peer, router, of_app, shutdown).await;
+        }
         Ok(Ok(stream)) => connection(stream, peer, router, shutdown).await,
         Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
         Err(_) => tracing::debug!("TLS handshake took too long"),
@@ -186,7 +191,7 @@ where
     let mut server = http1::Builder::new();
     server
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS)
+        .header_read_timeout(PAUSE)
         .max_headers(HEADER_COUNT)
         .max_buf_size(HEADER_OCTETS);
     let service = TowerToHyperService::new(Extension(who).layer(router));
@@ -205,7 +210,7 @@ where
     }
 }
 
-/// Whether a head is within its limit: a longer one may still have come within what the library buffers.
+/// Whether a head is within its limits: a longer one may still have come within what the library buffers.
 pub(super) fn is_head_bounded(request: &Request) -> bool {
     let target = request.uri();
     let scheme = target.scheme_str().map_or(0, |scheme| scheme.len() + 3);
@@ -215,7 +220,7 @@ pub(super) fn is_head_bounded(request: &Request) -> bool {
     let headers = request.headers().iter();
     // `: ` and the line's end; ` ` twice, `HTTP/1.1` and the line's end.
     let octets = headers.map(|(name, value)| name.as_str().len() + value.len() + 4);
-    octets.sum::<usize>() + line + 12 <= HEADER_OCTETS
+    octets.sum::<usize>() + line + 12 <= HEADER_OCTETS && request.headers().len() <= HEADER_COUNT
 }
 
 /// Waits for open connections; what goes on for ever is ended first.
@@ -241,8 +246,6 @@ async fn pause(error: &io::Error) {
 
 /// Time for a TLS handshake: a peer that opens connections and says nothing.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// Time for the headers of a request, and for the pause before the next one: slow senders.
-const HEADERS: Duration = Duration::from_secs(5);
 /// Headers of a request: a peer that sends thousands.
 const HEADER_COUNT: usize = 64;
 /// Octets of a request's head, its line and headers: a peer that sends megabytes. The library reads up

@@ -32,6 +32,13 @@ for (const table of document.querySelectorAll("table[data-live]")) {
   const listen = () => {
     if (source || document.hidden || table.dataset.paused === "yes") return;
     source = new EventSource(`${table.dataset.live}?after=${last}`);
+    source.addEventListener("passed", (event) => {
+      last = event.lastEventId;
+      const passed = document.querySelector("[data-passed]");
+      if (!(passed instanceof HTMLElement)) return;
+      passed.textContent = event.data;
+      passed.hidden = false;
+    });
     source.addEventListener("row", (event) => {
       last = event.lastEventId;
       const parsed = new DOMParser().parseFromString(`<table><tbody>${event.data}</tbody></table>`, "text/html");

@@ -128,10 +128,7 @@ pub(super) async fn show(
     let found = match found {
         Ok(found) => found,
         Err(refused) if refused.status == StatusCode::BAD_REQUEST => {
-            blocks.push(frame::bad(
-                t.get("refused.not_done"),
-                t.said(&refused.detail),
-            ));
+            blocks.push(frame::told(t, t.get("refused.not_done"), &refused));
             return frame::page(&signed, t.get("menu.audit"), blocks).answer(StatusCode::OK);
         }
         Err(refused) => return frame::refused(&signed, &refused),

@@ -151,7 +151,7 @@ fn verdict(t: Text, draft: &PolicyDraft) -> Vec<Block> {
     }
     for one in &draft.locked_out {
         let text = t.with("draft.locked_out", &[("user", &one.user)]);
-        blocks.push(frame::bad(&text, &one.why));
+        blocks.push(Block::told(t, Tone::Bad, &text, &one.why));
     }
     if draft.findings.iter().any(|one| errors(&one)) {
         blocks.push(frame::bad(t.get("draft.faults"), ""));
@@ -169,11 +169,12 @@ fn verdict(t: Text, draft: &PolicyDraft) -> Vec<Block> {
             let place = file
                 .zip(one.line)
                 .map(|(file, line)| format!("{file}:{line}"));
-            let mut what = vec![Piece::text(one.message.clone())];
-            what.extend(one.help.clone().map(Piece::Faint));
+            let mut what = vec![Piece::told(t, &one.message)];
+            what.extend(one.help.iter().map(|help| Piece::told(t, help)));
+            let severity = t.find(&format!("draft.{}", one.severity));
             vec![
                 vec![
-                    Piece::chip(tone, one.severity.clone()),
+                    Piece::chip(tone, severity.unwrap_or(&one.severity)),
                     Piece::Mono(place.unwrap_or_default()),
                 ],
                 what,
@@ -255,7 +256,8 @@ pub(super) async fn replay(
         empty: t.get("draft.none_otherwise").to_owned(),
         ..Table::default()
     }));
-    blocks.extend(found.notes.into_iter().map(Block::Text));
+    let notes = found.notes.iter().map(|note| Piece::told(t, note));
+    blocks.extend(notes.map(Block::Line));
     let mut back = Form::new("/console/draft", t.get("draft.back")).hidden("policy", &found.policy);
     back.asks = true;
     blocks.push(Block::Form(back));

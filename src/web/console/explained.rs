@@ -48,13 +48,23 @@ pub(super) fn blocks(signed: &Signed, one: &Explanation) -> Vec<Block> {
     };
     let cause = one.reason.as_deref().map(|word| reason(t, word).to_owned());
     let is_english = t.0 == Language::En;
-    // Of a login that was not tried the sentence says all.
-    let (text, detail) = match cause {
-        Some(cause) if is_english => (cause, one.summary.clone()),
-        Some(cause) => (cause, String::new()),
-        None => (foreseen(t, one), String::new()),
-    };
-    let mut blocks = vec![Block::Notice { tone, text, detail }];
+    let mut blocks = vec![match (cause, foreseen(t, one)) {
+        (Some(cause), _) => Block::told(t, tone, &cause, &one.summary),
+        // Of a login that was not tried the sentence says all.
+        (None, Some(text)) => Block::Notice {
+            tone,
+            text,
+            detail: String::new(),
+        },
+        (None, None) => match t.told(&one.summary) {
+            Some(text) => Block::Notice {
+                tone,
+                text,
+                detail: String::new(),
+            },
+            None => Block::told(t, tone, t.get("why.title"), &one.summary),
+        },
+    }];
     let mut facts: Vec<(String, Cell)> = vec![
         (
             t.get("head.time").to_owned(),
@@ -76,38 +86,34 @@ pub(super) fn blocks(signed: &Signed, one: &Explanation) -> Vec<Block> {
     let advice = advice.and_then(|word| t.find(&format!("next.{word}")));
     // The server's own sentences are English, and name commands.
     let own = one.next.iter().filter(|_| is_english || advice.is_none());
-    let mut steps: Vec<Block> = advice
-        .map(|text| Block::Text(text.to_owned()))
-        .into_iter()
-        .collect();
-    steps.extend(own.map(|next| Block::Text(next.text.clone())));
+    let mut steps: Cell = advice.map(Piece::text).into_iter().collect();
+    steps.extend(own.map(|next| Piece::told(t, &next.text)));
     if !steps.is_empty() {
         card.push(Block::Heading(t.get("why.next").to_owned()));
-        card.extend(steps);
+        card.extend(steps.into_iter().map(Block::Line));
     }
-    let notes = one.notes.iter().filter(|_| is_english);
-    card.extend(notes.cloned().map(Block::Text));
+    let notes = one.notes.iter().map(|note| Piece::told(t, note));
+    card.extend(notes.map(Block::Line));
     blocks.push(Block::Card(card));
     blocks.extend(rules(signed, one));
     blocks
 }
 
 /// What would come of a login that was not tried.
-fn foreseen(t: Text, one: &Explanation) -> String {
-    let Some(login) = one.login.as_ref().filter(|_| one.decision == "accept_if") else {
-        return one.summary.clone();
-    };
+fn foreseen(t: Text, one: &Explanation) -> Option<String> {
+    let login = one.login.as_ref();
+    let login = login.filter(|_| one.decision == "accept_if")?;
     let left = login.factors.iter().filter(|factor| !factor.waived);
     let left: Vec<&str> = left.map(|factor| factor_name(t, &factor.factor)).collect();
     if left.is_empty() {
-        return one.summary.clone();
+        return None;
     }
     let values = [
         ("user", login.user.user.as_str()),
         ("client", &login.client.name),
         ("factors", &left.join(" + ")),
     ];
-    t.with("foresee.let_in", &values)
+    Some(t.with("foresee.let_in", &values))
 }
 
 fn factor_name(t: Text, word: &str) -> &str {

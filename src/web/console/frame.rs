@@ -10,7 +10,8 @@ use crate::core::CoreError;
 use crate::server::http::caller::Caller;
 use crate::store::By;
 use crate::web::Desk;
-use crate::web::call::Refused;
+use crate::web::call::{Detail, Refused};
+use crate::web::text::Text;
 use crate::web::view::{Block, Entry, Page, Tone};
 use crate::web::visit::{Signed, Visit};
 
@@ -129,6 +130,14 @@ pub(super) fn bad(text: &str, detail: &str) -> Block {
     }
 }
 
+/// Says why something was not done, as far as it can be said in the page's language.
+pub(super) fn told(t: Text, text: &str, refused: &Refused) -> Block {
+    match &refused.detail {
+        Detail::Page(detail) => bad(text, detail),
+        Detail::Server(english) => Block::told(t, Tone::Bad, text, english),
+    }
+}
+
 /// The page for what could not be done, or shown.
 pub(super) fn refused(signed: &Signed, refused: &Refused) -> Response {
     let t = signed.visit.t;
@@ -140,7 +149,7 @@ pub(super) fn refused(signed: &Signed, refused: &Refused) -> Response {
         }
         status => (t.get("refused.not_done"), status),
     };
-    let notice = bad(title, t.said(&refused.detail));
+    let notice = told(t, title, refused);
     page(signed, title, vec![notice]).answer(status)
 }
 

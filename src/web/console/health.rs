@@ -37,9 +37,7 @@ pub(super) async fn show(
             detail: String::new(),
         });
     }
-    for (tone, text, detail) in findings {
-        blocks.push(Block::Notice { tone, text, detail });
-    }
+    blocks.extend(findings);
     let acts = ["reload", "verify_store", "verify_audit"].into_iter();
     let acts = acts.chain(status.clock_jump.is_some().then_some("recover_clock"));
     let forms = acts.filter_map(|id| acts::find(id)?.form(&signed, "", &[]));
@@ -61,68 +59,61 @@ pub(super) async fn show(
     frame::page(&signed, t.get("menu.health"), blocks).answer(StatusCode::OK)
 }
 
-type Finding = (Tone, String, String);
-
 /// What should be mended, the worst first, each with what mends it.
-fn findings(t: Text, status: &api::Status, files: Option<&api::Reload>) -> Vec<Finding> {
-    let mut found: Vec<Finding> = Vec::new();
+fn findings(t: Text, status: &api::Status, files: Option<&api::Reload>) -> Vec<Block> {
+    let mut found: Vec<Block> = Vec::new();
+    let told = |tone, text: &str, english: &str| Block::told(t, tone, text, english);
+    let warn = |text: &str, detail: &str| Block::Notice {
+        tone: Tone::Warn,
+        text: text.to_owned(),
+        detail: detail.to_owned(),
+    };
     if let Some(fault) = &status.fault {
-        found.push((Tone::Bad, t.get("now.fault").to_owned(), fault.clone()));
+        found.push(told(Tone::Bad, t.get("now.fault"), fault));
     }
     if status.damaged > 0 {
         let detail = format!(
             "{} (oncegate store verify --repair)",
             status.damage.join("; ")
         );
-        found.push((Tone::Bad, t.get("now.damaged").to_owned(), detail));
+        found.push(told(Tone::Bad, t.get("now.damaged"), &detail));
     }
     if let Some(checkpoint) = &status.checkpoint {
-        found.push((
-            Tone::Bad,
-            t.get("health.checkpoint").to_owned(),
-            checkpoint.clone(),
-        ));
+        found.push(told(Tone::Bad, t.get("health.checkpoint"), checkpoint));
     }
     if status.queue * 2 > status.queue_limit {
         let detail = format!("{}/{}", status.queue, status.queue_limit);
-        found.push((Tone::Warn, t.get("health.queue").to_owned(), detail));
+        found.push(warn(t.get("health.queue"), &detail));
     }
     if let Some(jump) = &status.clock_jump {
         let detail = format!("{} (oncegate clock recover)", jump.detail);
-        found.push((Tone::Warn, t.get("now.clock").to_owned(), detail));
+        found.push(told(Tone::Warn, t.get("now.clock"), &detail));
     }
     for concern in &status.certificate {
-        found.push((
-            Tone::Warn,
-            t.get("health.certificate").to_owned(),
-            concern.clone(),
-        ));
+        found.push(told(Tone::Warn, t.get("health.certificate"), concern));
     }
-    for job in status.jobs.iter().filter(|job| job.error.is_some()) {
-        let text = t.with("health.job", &[("job", t.said(&job.name))]);
-        found.push((Tone::Warn, text, job.error.clone().unwrap_or_default()));
+    for job in &status.jobs {
+        if let Some(error) = &job.error {
+            let text = t.with("health.job", &[("job", t.said(&job.name))]);
+            found.push(told(Tone::Warn, &text, error));
+        }
     }
     if status.notices.failed > 0 {
         let detail = status.notices.failed.to_string();
-        found.push((Tone::Warn, t.get("health.notices").to_owned(), detail));
+        found.push(warn(t.get("health.notices"), &detail));
     }
     if let Some(files) = files {
         for part in files.parts.iter().filter(|part| !part.faults.is_empty()) {
             let text = t.with("health.file", &[("part", &part.name)]);
-            found.push((Tone::Warn, text, part.faults.join("; ")));
+            found.push(told(Tone::Warn, &text, &part.faults.join("; ")));
         }
         if !files.restart.is_empty() {
             let keys: Vec<&str> = files.restart.iter().map(|one| one.key.as_str()).collect();
-            found.push((
-                Tone::Warn,
-                t.get("health.restart").to_owned(),
-                keys.join(", "),
-            ));
+            found.push(warn(t.get("health.restart"), &keys.join(", ")));
         }
     }
     if status.last_backup.is_none() {
-        let how = "oncegate backup FILE".to_owned();
-        found.push((Tone::Warn, t.get("health.no_backup").to_owned(), how));
+        found.push(warn(t.get("health.no_backup"), "`oncegate backup FILE`"));
     }
     found
 }
@@ -159,7 +150,7 @@ fn jobs(t: Text, status: &api::Status) -> Table {
         let outcome = match (&job.error, &job.last) {
             (Some(error), _) => vec![
                 Piece::chip(Tone::Bad, t.get("policies.bad")),
-                Piece::Faint(error.clone()),
+                Piece::told(t, error),
             ],
             (None, Some(_)) => vec![Piece::chip(Tone::Good, t.get("policies.good"))],
             (None, None) => vec![Piece::Faint("-".to_owned())],
@@ -224,7 +215,7 @@ async fn sources(desk: &Desk, signed: &Signed) -> Option<Block> {
         let outcome = match (&source.error, &source.last) {
             (Some(error), _) => vec![
                 Piece::chip(Tone::Bad, t.get("policies.bad")),
-                Piece::Faint(error.clone()),
+                Piece::told(t, error),
             ],
             (None, Some(last)) => vec![
                 Piece::chip(Tone::Good, t.get("policies.good")),
@@ -271,10 +262,11 @@ async fn gateways(desk: &Desk, signed: &Signed) -> Block {
         let state = if gateway.breaker == "closed" {
             Piece::chip(Tone::Good, t.get("policies.good"))
         } else {
-            Piece::chip(Tone::Bad, gateway.breaker.clone())
+            let state = t.find("health.breaker").unwrap_or(&gateway.breaker);
+            Piece::chip(Tone::Bad, state)
         };
         let mut outcome = vec![state];
-        outcome.extend(gateway.last_error.clone().map(Piece::Faint));
+        outcome.extend(gateway.last_error.iter().map(|error| Piece::told(t, error)));
         let test = acts::find("test_gateway").and_then(|act| act.form(signed, &gateway.name, &[]));
         vec![
             vec![

@@ -110,7 +110,7 @@ pub(super) async fn plan(State(desk): State<Desk>, signed: Signed, fields: Field
             let text = t.with("import.broken", &[("line", &line.to_string())]);
             return page(
                 &signed,
-                vec![frame::bad(&text, &why)],
+                vec![Block::told(t, Tone::Bad, &text, &why)],
                 StatusCode::BAD_REQUEST,
             );
         }
@@ -157,10 +157,7 @@ pub(super) async fn apply(desk: &Desk, signed: &Signed, fields: &Fields) -> Resp
     for batch in &batches {
         if let Err(refused) = outcome.add(desk, signed, batch, false).await {
             let mut blocks = outcome.blocks(signed, "import.stopped");
-            blocks.push(frame::bad(
-                t.get("refused.not_done"),
-                t.said(&refused.detail),
-            ));
+            blocks.push(frame::told(t, t.get("refused.not_done"), &refused));
             return frame::page(signed, t.get("import.title"), blocks).answer(refused.status);
         }
     }
@@ -289,7 +286,7 @@ impl Outcome {
             let rows = self.faults.iter().take(SHOWN).map(|(line, why)| {
                 vec![
                     vec![Piece::text(line.to_string())],
-                    vec![Piece::text(why.clone())],
+                    vec![Piece::told(t, why)],
                 ]
             });
             blocks.push(Block::Table(Table {
@@ -307,7 +304,7 @@ impl Outcome {
 
 /// Which row a request was refused for: `rows[7]: secret: ...`.
 fn refused_row(refused: &Refused) -> Option<(usize, String)> {
-    let rest = refused.detail.strip_prefix("rows[")?;
+    let rest = refused.english().strip_prefix("rows[")?;
     let (row, why) = rest.split_once("]: ")?;
     let row = row
         .parse()

@@ -36,6 +36,7 @@ mod user;
 mod users;
 
 pub(super) use imports::Plans;
+pub(super) use stream::Live;
 
 /// The routes below `/console`.
 pub(super) fn routes(desk: &Desk) -> Router<Desk> {

@@ -73,7 +73,7 @@ fn health(signed: &Signed, status: &api::Status) -> Vec<Block> {
     };
     let mut blocks = vec![match &status.fault {
         None => notice(Tone::Good, t.get("now.ready"), String::new()),
-        Some(fault) => notice(Tone::Bad, t.get("now.fault"), fault.clone()),
+        Some(fault) => Block::told(t, Tone::Bad, t.get("now.fault"), fault),
     }];
     if let Some(outage) = status.outage.as_ref().filter(|outage| outage.holds) {
         let until = when(&outage.until);
@@ -86,11 +86,11 @@ fn health(signed: &Signed, status: &api::Status) -> Vec<Block> {
         blocks.push(notice(Tone::Warn, t.get("now.outage"), detail));
     }
     if let Some(jump) = &status.clock_jump {
-        blocks.push(notice(Tone::Warn, t.get("now.clock"), jump.detail.clone()));
+        blocks.push(Block::told(t, Tone::Warn, t.get("now.clock"), &jump.detail));
     }
     if status.damaged > 0 {
         let detail = status.damage.join("; ");
-        blocks.push(notice(Tone::Bad, t.get("now.damaged"), detail));
+        blocks.push(Block::told(t, Tone::Bad, t.get("now.damaged"), &detail));
     }
     blocks
 }

@@ -166,10 +166,7 @@ async fn would_get_in(desk: &Desk, signed: &Signed, wanted: &Wanted) -> Vec<Bloc
         .await;
     match answer {
         Ok(answer) => blocks.extend(explained::blocks(signed, &answer)),
-        Err(refused) => blocks.push(frame::bad(
-            t.get("refused.not_done"),
-            t.said(&refused.detail),
-        )),
+        Err(refused) => blocks.push(frame::told(t, t.get("refused.not_done"), &refused)),
     }
     blocks
 }

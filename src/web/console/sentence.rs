@@ -1,6 +1,7 @@
 //! What is on record, as rows and sentences.
 
 use crate::api::call::Call as _;
+use crate::api::explain::ExplainRequest;
 use crate::api::{AuditEvent, AuditRecord, ShowAudit};
 use crate::model::client::Scope;
 use crate::server::http::caller::Person;
@@ -79,7 +80,12 @@ pub(super) fn row(t: Text, record: &AuditRecord, person: &Person) -> Vec<Cell> {
             note,
             ..
         } => {
-            let mut why = vec![Piece::link(why_path(&record.request_id), reason(t, cause))];
+            // An operator is told in the words of the page of the user.
+            let mut why = vec![if person.may(ExplainRequest::OPERATION.access) {
+                Piece::link(why_path(&record.request_id), reason(t, cause))
+            } else {
+                Piece::text(reason(t, cause))
+            }];
             why.push(Piece::Faint(cause.clone()));
             if let Some(note) = note {
                 why.push(Piece::Faint(note.clone()));

@@ -84,7 +84,10 @@ pub(super) async fn take(State(desk): State<Desk>, visit: Visit, fields: Fields)
             second(&visit, code, &begun, Vec::new(), StatusCode::OK)
         }
         Ok(None) => bad(&visit, t.get("setup.taken"), t.get("setup.taken_how")),
-        Err(refused) => bad(&visit, t.get("refused.not_done"), &refused.detail),
+        Err(refused) => {
+            let notice = frame::told(t, t.get("refused.not_done"), &refused);
+            first(&visit, vec![notice]).answer(StatusCode::BAD_REQUEST)
+        }
     }
 }
 
@@ -232,12 +235,7 @@ pub(super) async fn confirm(State(desk): State<Desk>, visit: Visit, fields: Fiel
         .call::<ConfirmToken>(&link.by, &begun.serial, &NoQuery {}, &proof)
         .await;
     if let Err(refused) = proven {
-        let (text, detail) = why_not(t, &refused);
-        let notice = Block::Notice {
-            tone: Tone::Bad,
-            text: text.to_owned(),
-            detail,
-        };
+        let notice = why_not(t, &refused);
         return second(&visit, code, &begun, vec![notice], StatusCode::BAD_REQUEST);
     }
     if !desk.web.links.end(code) {
@@ -255,25 +253,20 @@ pub(super) async fn confirm(State(desk): State<Desk>, visit: Visit, fields: Fiel
 }
 
 /// What was wrong with a first code: a right one that came too soon after a wrong one was not compared.
-fn why_not(t: Text, refused: &Refused) -> (&'static str, String) {
+fn why_not(t: Text, refused: &Refused) -> Block {
     if refused.status != StatusCode::CONFLICT {
-        let text = t.find("refused.unavailable").unwrap_or_default();
-        return (text, refused.detail.clone());
+        return frame::told(t, t.get("refused.unavailable"), refused);
     }
-    let word = refused.detail.split(':').next().unwrap_or_default();
+    let word = refused.english().split(':').next().unwrap_or_default();
     let key = match word {
         "wrong_code" | "malformed_code" => None,
         word => t.find(&format!("reason.{word}")),
     };
-    let how = |key: &str| t.find(key).unwrap_or_default();
     match key {
-        None => (
-            how("setup.wrong_code"),
-            how("setup.wrong_code_how").to_owned(),
-        ),
-        Some(reason) => (
-            how("setup.not_compared"),
-            t.with("setup.not_compared_how", &[("reason", reason)]),
+        None => frame::bad(t.get("setup.wrong_code"), t.get("setup.wrong_code_how")),
+        Some(reason) => frame::bad(
+            t.get("setup.not_compared"),
+            &t.with("setup.not_compared_how", &[("reason", reason)]),
         ),
     }
 }

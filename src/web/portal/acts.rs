@@ -157,10 +157,7 @@ pub(super) async fn pin(State(desk): State<Desk>, owner: Owner, fields: Fields) 
     let t = owner.visit.t;
     let same = fields.raw("new") == fields.raw("again");
     let Some(new) = fields.secret("new").filter(|_| same) else {
-        return owner.refused(&AdminError::Invalid {
-            field: "pin",
-            message: t.get("me.pin_differ").to_owned(),
-        });
+        return owner.malformed(t.get("me.pin_differ"));
     };
     if !may_try(&desk.app, &owner.visit) {
         return owner.unproven();

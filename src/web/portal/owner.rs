@@ -149,20 +149,27 @@ impl Owner {
             AdminError::Invalid { .. } => StatusCode::BAD_REQUEST,
             _ => StatusCode::CONFLICT,
         };
-        let (t, detail) = (self.visit.t, error.to_string());
-        let title = match error {
-            AdminError::Core(_) => t.get("refused.unavailable"),
-            _ => t.get("refused.not_done"),
-        };
-        // What failed inside is for the log.
-        let detail = match error {
+        let t = self.visit.t;
+        let (title, notice) = match error {
+            // What failed inside is for the log.
             AdminError::Core(error) => {
                 tracing::warn!(%error, "self-service cannot do what was asked");
-                t.get("me.again").to_owned()
+                let title = t.get("refused.unavailable");
+                (title, bad(title, t.get("me.again").to_owned()))
             }
-            _ => t.said(&detail).to_owned(),
+            _ => {
+                let title = t.get("refused.not_done");
+                (title, Block::told(t, Tone::Bad, title, &error.to_string()))
+            }
         };
-        self.page(title, vec![bad(title, detail)]).answer(status)
+        self.page(title, vec![notice]).answer(status)
+    }
+
+    /// The page of what was not typed as it has to be.
+    pub(super) fn malformed(&self, why: &str) -> Response {
+        let title = self.visit.t.get("refused.not_done");
+        self.page(title, vec![bad(title, why.to_owned())])
+            .answer(StatusCode::BAD_REQUEST)
     }
 
     /// The page of a proof that was not right.

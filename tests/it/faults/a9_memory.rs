@@ -11,12 +11,16 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::body::Body;
+use axum::http::Request;
+use http_body_util::BodyExt as _;
 use oncegate::radius::packet::Code;
 use rustls::pki_types::ServerName;
 use serde_json::json;
 
 use crate::support::codes::{RFC_SECRET, hotp};
 use crate::support::daemon::{Daemon, Site};
+use crate::support::http2;
 use crate::support::net::{Http, Radius};
 
 /// In every password and passcode here, and nowhere else.
@@ -232,6 +236,58 @@ fn what_was_not_taken_leaves_no_copy_either() {
         &[MARK.as_bytes(), key.as_bytes()],
         "after all of them",
     );
+    assert!(daemon.terminate().success());
+}
+
+/// Frames are cut out of a buffer that is not handed back until it is used up, and a list without an end keeps a
+/// connection: it is given up for one of its own.
+#[test]
+fn passwords_over_http2_leave_no_copy() {
+    let Some(site) = site() else { return };
+    let (key, auditor) = (site.api_client("web"), site.admin_key.clone());
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (certificate, private) = (site.path().join("cert.pem"), site.path().join("key.pem"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&private, made.signing_key.serialize_pem()).unwrap();
+    let daemon = site.serve_with(&[
+        (
+            "ONCEGATE__HTTP__TLS__CERTIFICATE",
+            certificate.to_str().unwrap(),
+        ),
+        ("ONCEGATE__HTTP__TLS__KEY", private.to_str().unwrap()),
+    ]);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let trust = http2::trust(&made.cert.der().clone());
+        let mut client = http2::client(http2::connected(daemon.http, &trust).await).await;
+        let mut ask = |method: &str, path: &str, key: &str, body: String| {
+            let request = Request::builder()
+                .method(method)
+                .uri(format!("https://localhost{path}"))
+                .header("authorization", format!("Bearer {key}"))
+                .header("content-type", "application/json")
+                .body(Body::from(body))
+                .unwrap();
+            client.send_request(request)
+        };
+        let tail = ask("GET", "/v1/admin/audit/tail", &auditor, String::new());
+        let mut tail = tail.await.unwrap().into_body();
+        for number in 0..20 {
+            let body = json!({ "user": "alice", "password": PASSWORD, "otp": hotp(number) });
+            let answer = ask("POST", "/v1/verify", &key, body.to_string())
+                .await
+                .unwrap();
+            assert!(http2::text(answer).await.contains("accept"), "{number}");
+        }
+        // The list is told of what happened, and ends with the connection.
+        while let Some(Ok(_)) = tail.frame().await {}
+    });
+    is_gone(
+        &daemon,
+        &[MARK.as_bytes(), key.as_bytes()],
+        "beside a list without an end",
+    );
+    drop(runtime);
     assert!(daemon.terminate().success());
 }
 

@@ -5,6 +5,7 @@ mod api;
 mod compat;
 mod compat_account;
 mod compat_yubico;
+mod http2;
 mod roles;
 mod scim;
 mod sockets;

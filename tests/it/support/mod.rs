@@ -19,6 +19,7 @@ pub(crate) mod expected;
 pub(crate) mod freeradius;
 pub(crate) mod gateway;
 pub(crate) mod gear;
+pub(crate) mod http2;
 pub(crate) mod journal;
 pub(crate) mod kills;
 pub(crate) mod lab;

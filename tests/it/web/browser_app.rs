@@ -111,11 +111,23 @@ fn people_help_themselves() {
     let secrets = [
         ("alice", "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"),
         ("bo", "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"),
+        ("cho", "KRSXG5CTMVRXEZLUKRSXG5CTMVRXEZLU"),
+        ("dan", "MFRGGZDFMZTWQ2LKMFRGGZDFMZTWQ2LK"),
     ];
     for (user, secret) in secrets {
         site.enrol(user, "hotp", secret);
         site.json_with(&["user", "set", user, "--password-stdin"], password);
         site.json_with(&["user", "set", user, "--pin-stdin"], pin);
+        let mail = format!("{user}@example.com");
+        let contacts = ["--phone", "+821012345678", "--email", &mail];
+        site.json(
+            &[
+                &["user", "set", user][..],
+                &contacts,
+                &["--remote-issue", "true"],
+            ]
+            .concat(),
+        );
     }
     let daemon = site.serve();
     let out = concat!(env!("CARGO_MANIFEST_DIR"), "/target/pictures");

@@ -8,6 +8,7 @@ mod console_people;
 mod cost;
 mod hostile;
 mod korean;
+mod matrix;
 mod me;
 mod policy_drafts;
 pub(crate) mod self_service;

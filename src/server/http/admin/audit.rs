@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header;
@@ -23,7 +24,7 @@ use crate::model::user_key::UserKey;
 use crate::server::http::error::Failure;
 use crate::server::http::read::{limit, page, time};
 use crate::server::http::route::{Admin, Routes};
-use crate::server::http::{App, answer, reports};
+use crate::server::http::{App, Endless, answer, reports};
 use crate::store::{AuditQuery, Records};
 
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -121,7 +122,8 @@ async fn tail(State(app): State<Arc<App>>) -> Result<Response, Failure> {
         drop(place);
     });
     let media = [(header::CONTENT_TYPE, "application/x-ndjson")];
-    Ok((media, Body::new(Lines(lines))).into_response())
+    let lines = Body::new(Lines(lines));
+    Ok((media, Extension(Endless), lines).into_response())
 }
 
 async fn follow(mut records: Records, lines: &mpsc::Sender<Bytes>) {
