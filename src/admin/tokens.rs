@@ -11,12 +11,12 @@ use crate::model::id::Serial;
 use crate::model::kind::Kind;
 use crate::model::reason::Decision;
 use crate::model::token::{LifeCycle, Moving, Token, TokenState};
-use crate::model::user_key::UserKey;
+use crate::model::user_key::{CONSOLE, UserKey};
 use crate::otp::throttle::Lockout;
 use crate::otp::totp::TimeStep;
 use crate::otp::{Algorithm, Code, Digits, Matches, Period, Typed, hotp, totp, yubikey};
 use crate::secret::{SecretBytes, SecretString};
-use crate::store::{By, Change};
+use crate::store::{ADMINISTRATORS_ONLY, By, Change};
 use crate::time::UnixTime;
 use std::time::Duration;
 
@@ -226,6 +226,10 @@ impl Admin {
         let client = by.actor.as_str();
         let (token, _) = self.token(serial)?;
         let (user, compare) = (&token.user, &compare);
+        // A wrong code counts: who may not change the people of the console does not lock them either.
+        if by.limited && user.realm() == CONSOLE {
+            return Err(AdminError::Conflict(ADMINISTRATORS_ONLY));
+        }
         let gather = || async move {
             let view = self.core.store.view(user)?;
             let view = view.ok_or(AdminError::NotFound("user"))?;

@@ -9,9 +9,9 @@ use crate::api::explain::{Condition, ExplainRequest, Explanation, Held, Login};
 use crate::model::message::Language;
 use crate::web::Desk;
 use crate::web::console::frame;
-use crate::web::console::sentence::{decision, reason, user_path, when};
+use crate::web::console::sentence::{decision, reason, sees_users, user_path, when};
 use crate::web::text::Text;
-use crate::web::view::{Block, Cell, Piece, Table, Tone};
+use crate::web::view::{Block, Cell, Form, Piece, Table, Tone};
 use crate::web::visit::Signed;
 
 /// `GET /console/why/{request}`
@@ -94,9 +94,21 @@ pub(super) fn blocks(signed: &Signed, one: &Explanation) -> Vec<Block> {
     }
     let notes = one.notes.iter().map(|note| Piece::told(t, note));
     card.extend(notes.map(Block::Line));
+    card.extend(to_user(signed, one).map(Block::Form));
     blocks.push(Block::Card(card));
     blocks.extend(rules(signed, one));
     blocks
+}
+
+/// The way to where something is done about it.
+fn to_user(signed: &Signed, one: &Explanation) -> Option<Form> {
+    let user = one.login.as_ref().map(|login| &login.user)?;
+    let is_there = user.known && sees_users(&signed.person);
+    let label = signed.visit.t.with("why.to_user", &[("user", &user.user)]);
+    is_there.then(|| Form {
+        asks: true,
+        ..Form::new(user_path(&user.user), label)
+    })
 }
 
 /// What would come of a login that was not tried.

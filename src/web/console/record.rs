@@ -9,6 +9,7 @@ use crate::api::{FieldChange, ShowAudit};
 use crate::web::Desk;
 use crate::web::console::frame;
 use crate::web::console::sentence::{heads, row};
+use crate::web::text::Text;
 use crate::web::view::{Block, Cell, Piece, Table, Tone};
 use crate::web::visit::Signed;
 
@@ -44,7 +45,12 @@ pub(super) async fn show(
             ]
             .map(str::to_owned)
             .into(),
-            rows: entry.record.changes.iter().map(changed).collect(),
+            rows: entry
+                .record
+                .changes
+                .iter()
+                .map(|one| changed(t, one))
+                .collect(),
             empty: t.get("audit.nothing_changed").to_owned(),
             ..Table::default()
         }),
@@ -59,7 +65,7 @@ pub(super) async fn show(
     frame::page(&signed, title, blocks).answer(StatusCode::OK)
 }
 
-fn changed(one: &FieldChange) -> Vec<Cell> {
+fn changed(t: Text, one: &FieldChange) -> Vec<Cell> {
     let mut field: Cell = vec![Piece::Mono(one.field.clone())];
     field.extend(one.record.clone().map(Piece::Faint));
     let list = |sign: &str, list: &Option<Vec<String>>| -> Cell {
@@ -73,7 +79,7 @@ fn changed(one: &FieldChange) -> Vec<Cell> {
     let mut after: Cell = one.after.clone().map(Piece::Text).into_iter().collect();
     after.extend(list("+", &one.added));
     let words = [&one.secret, &one.hidden].into_iter().flatten();
-    after.extend(words.map(|word| Piece::chip(Tone::Plain, word.clone())));
+    after.extend(words.map(|word| Piece::chip(Tone::Plain, t.said(word))));
     vec![field, before, after]
 }
 

@@ -51,6 +51,15 @@ pub(super) fn sees_users(person: &Person) -> bool {
     person.roles.iter().any(|role| roles.contains(role))
 }
 
+/// The cause, with the way to its explanation for who may read it: an operator is told on the page of the user.
+fn because(t: Text, record: &AuditRecord, person: &Person, cause: &str) -> Piece {
+    if person.may(ExplainRequest::OPERATION.access) {
+        Piece::link(why_path(&record.request_id), reason(t, cause))
+    } else {
+        Piece::text(reason(t, cause))
+    }
+}
+
 /// A record as a row: time, what, whom, why, by whom.
 pub(super) fn row(t: Text, record: &AuditRecord, person: &Person) -> Vec<Cell> {
     let time = match &record.event {
@@ -80,12 +89,7 @@ pub(super) fn row(t: Text, record: &AuditRecord, person: &Person) -> Vec<Cell> {
             note,
             ..
         } => {
-            // An operator is told in the words of the page of the user.
-            let mut why = vec![if person.may(ExplainRequest::OPERATION.access) {
-                Piece::link(why_path(&record.request_id), reason(t, cause))
-            } else {
-                Piece::text(reason(t, cause))
-            }];
+            let mut why = vec![because(t, record, person, cause)];
             why.push(Piece::Faint(cause.clone()));
             if let Some(note) = note {
                 why.push(Piece::Faint(note.clone()));
@@ -106,7 +110,12 @@ pub(super) fn row(t: Text, record: &AuditRecord, person: &Person) -> Vec<Cell> {
                 Piece::text(action_name(t, action)),
                 Piece::Mono(target.clone()),
             ];
-            what.extend(detail.clone().map(Piece::Faint));
+            let detail = detail.as_deref();
+            what.extend(
+                detail.map(|detail| {
+                    Piece::Faint(t.told(detail).unwrap_or_else(|| detail.to_owned()))
+                }),
+            );
             let whom = name.as_deref().map(user);
             vec![
                 time,

@@ -12,6 +12,7 @@ use crate::model::message::{Language, Medium, mask};
 use crate::model::reason::Decision;
 use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::model::user::User;
+use crate::model::user_key::SELF_SERVICE;
 use crate::store::AuditQuery;
 use crate::time::UnixTime;
 use crate::web::Desk;
@@ -155,7 +156,11 @@ impl Show<'_> {
             Decision::Accept => (Tone::Good, t.get("me.accepted")),
             _ => (Tone::Bad, t.get("me.refused")),
         };
-        let mut when = vec![time(at), Piece::text(&*event.client)];
+        let client = match &*event.client {
+            SELF_SERVICE => t.get("me.here"),
+            other => other,
+        };
+        let mut when = vec![time(at), Piece::text(client)];
         when.extend(event.source.map(|source| Piece::Mono(source.to_string())));
         let key = format!("reason.{}", event.reason);
         let why = t.find(&key).unwrap_or(event.reason.as_str());
