@@ -51,7 +51,7 @@ pub(super) async fn show(
         tab("day", t.get("now.day"), is_day),
     ];
     let left = vec![Block::Tabs(tabs), Block::Chart(chart(t, &minutes, is_day))];
-    let mut right = vec![Block::Card(causes(t, &minutes))];
+    let mut right = vec![Block::Card(causes(&signed, &minutes))];
     let ids: &[&str] = match &status.outage {
         Some(outage) if outage.holds => &["end_outage"],
         _ => &["declare_outage"],
@@ -230,7 +230,8 @@ fn chart(t: Text, minutes: &[Minute], is_day: bool) -> Chart {
 }
 
 /// The causes of refusals, the most frequent first, as bars.
-fn causes(t: Text, minutes: &[Minute]) -> Vec<Block> {
+fn causes(signed: &Signed, minutes: &[Minute]) -> Vec<Block> {
+    let t = signed.visit.t;
     let mut counts: Vec<(Reason, u64)> = Vec::new();
     for (cause, count) in minutes.iter().flat_map(|minute| &minute.causes) {
         match counts.iter_mut().find(|(one, _)| one == cause) {
@@ -241,10 +242,13 @@ fn causes(t: Text, minutes: &[Minute]) -> Vec<Block> {
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let rows = counts.iter().take(6).map(|(cause, count)| -> Vec<Cell> {
         let to = format!("/console/audit?reason={cause}");
-        vec![
-            vec![Piece::text(count.to_string())],
-            vec![Piece::link(to, reason(t, cause.as_str()))],
-        ]
+        let cause = reason(t, cause.as_str());
+        let cause = if signed.person.may(ListAudit::OPERATION.access) {
+            Piece::link(to, cause)
+        } else {
+            Piece::text(cause)
+        };
+        vec![vec![Piece::text(count.to_string())], vec![cause]]
     });
     vec![
         Block::Heading(t.get("now.causes").to_owned()),

@@ -186,7 +186,7 @@ fn happened(signed: &Signed, user: &api::User, records: &[AuditRecord]) -> Vec<B
             } else {
                 Tone::Bad
             };
-            let time = when(&record.time);
+            let time = format!("{} UTC", when(&record.time));
             let values = [
                 ("time", time.as_str()),
                 ("client", client.as_str()),

@@ -66,7 +66,11 @@ pub(super) async fn show(
         .map(str::to_owned)
         .into(),
         rows: found.users.iter().map(|user| row(&signed, user)).collect(),
-        empty: t.get("users.none").to_owned(),
+        empty: match q {
+            "" => t.get("users.none"),
+            _ => t.get("users.not_found"),
+        }
+        .to_owned(),
         next,
         live: None,
     }));
