@@ -116,7 +116,7 @@ fn facts(t: Text, answer: &Value) -> Block {
     Block::Facts(facts.collect())
 }
 
-/// Everything that was answered, as the API calls it.
+/// Everything that was answered, as the API calls it, in the page's language where its words are known.
 fn report(t: Text, answer: &Value) -> Block {
     let mut rows = Vec::new();
     flatten(String::new(), answer, &mut rows);
@@ -124,12 +124,12 @@ fn report(t: Text, answer: &Value) -> Block {
         return Block::Text(t.get("act.nothing").to_owned());
     }
     rows.truncate(200);
-    let facts = rows.into_iter();
-    Block::Facts(
-        facts
-            .map(|(key, text)| (key, vec![Piece::text(text)]))
-            .collect(),
-    )
+    let facts = rows.into_iter().map(|(key, text)| {
+        let words: Vec<&str> = key.split(' ').map(|word| t.said(word)).collect();
+        let text = t.told(&text).unwrap_or(text);
+        (words.join(" "), vec![Piece::text(text)])
+    });
+    Block::Facts(facts.collect())
 }
 
 fn flatten(before: String, value: &Value, rows: &mut Vec<(String, String)>) {

@@ -156,3 +156,118 @@ async fn every_page_in_korean_is_korean() {
     english.dedup_by(|one, other| one.1 == other.1);
     assert!(english.is_empty(), "{english:#?}");
 }
+
+/// What is refused is said in Korean; what the server says beyond that stands behind a fold.
+#[tokio::test]
+async fn every_refusal_is_korean_or_behind_a_fold() {
+    let console = Console::new();
+    let kim = console.person("kim", &["admin"]).await;
+    let session = console.sign_in(&kim).await;
+    let session = format!("{session}; oncegate-language=ko");
+    let user = json!({ "user": "alice", "groups": ["staff"] });
+    console.admin("POST", "/v1/admin/users", Some(user)).await;
+    let token = json!({ "user": "alice", "kind": "totp", "active": true });
+    let token = console.admin("POST", "/v1/admin/tokens", Some(token)).await;
+    let serial = token["serial"].as_str().expect("a serial").to_owned();
+    let client = json!({ "kind": "radius", "name": "vpn", "addresses": ["192.0.2.1"] });
+    console
+        .admin("POST", "/v1/admin/clients", Some(client))
+        .await;
+    let alice = ("place", "alice@default");
+    let own = ("place", serial.as_str());
+    let acts: &[(&str, &[(&str, &str)])] = &[
+        ("add_user", &[("user", "alice")]),
+        ("add_user", &[("user", "")]),
+        ("add_user", &[("user", "bora"), ("phone", "12")]),
+        ("add_user", &[("user", "bora"), ("email", "no address")]),
+        (
+            "set_user",
+            &[alice, ("groups", "staff"), ("revision", "99")],
+        ),
+        ("set_user", &[("place", "none"), ("groups", "staff")]),
+        ("set_password", &[alice, ("password", "1")]),
+        ("set_pin", &[alice, ("pin", "1")]),
+        ("unlock", &[("place", "none")]),
+        ("bypass", &[alice, ("reason", "x"), ("until", "9999")]),
+        ("bypass", &[alice, ("reason", "x"), ("until", "soon")]),
+        ("end_bypass", &[alice]),
+        ("end_exemption", &[alice]),
+        ("enrol_link", &[alice, ("deliver", "email")]),
+        ("add_token", &[("user", "none"), ("kind", "totp")]),
+        ("add_token", &[("user", "alice"), ("kind", "sms")]),
+        ("confirm", &[own, ("otp", "000000")]),
+        ("resync", &[own, ("first", "000000"), ("second", "000001")]),
+        ("resync", &[own, ("first", "x"), ("second", "y")]),
+        ("resume", &[own]),
+        ("offer", &[own]),
+        ("renew", &[own]),
+        ("assign", &[own, ("user", "alice")]),
+        ("link", &[own, ("user", "alice")]),
+        ("unlink", &[own, ("user", "bora")]),
+        ("approve", &[own]),
+        ("deny", &[own, ("reason", "x")]),
+        (
+            "lend",
+            &[("to", "kim@console"), ("until", "1"), ("reason", "x")],
+        ),
+        ("revoke_device", &[("place", "DEVICE-00000000")]),
+        (
+            "add_radius",
+            &[
+                ("name", "vpn"),
+                ("addresses", "192.0.2.9"),
+                ("profile", "generic"),
+            ],
+        ),
+        (
+            "add_radius",
+            &[("name", "a b"), ("addresses", "x"), ("profile", "none")],
+        ),
+        ("add_api", &[("name", "local"), ("scopes", "verify")]),
+        ("rotate", &[("place", "none")]),
+        ("remove_client", &[("place", "none")]),
+        ("declare_outage", &[("for_secs", "999999"), ("reason", "x")]),
+        ("end_outage", &[]),
+        ("set_draft", &[("place", "default"), ("text", "x = ")]),
+        ("approve_draft", &[("place", "default")]),
+        ("import", &[("plan", "none")]),
+        ("reload", &[]),
+        ("recover_clock", &[]),
+        ("sync_source", &[("place", "none")]),
+        ("verify_store", &[]),
+        ("verify_audit", &[]),
+        ("prune_audit", &[("before", "yesterday")]),
+        (
+            "test_gateway",
+            &[("place", "none"), ("to", "+821012345678")],
+        ),
+        ("disconnect", &[("user", "alice")]),
+    ];
+    let mut english = Vec::new();
+    let mut refused = 0;
+    for (act, form) in acts {
+        let answer = console
+            .post(&format!("/console/act/{act}"), form, Some(&session))
+            .await;
+        refused += usize::from(answer.status.is_client_error());
+        let page = text(&answer);
+        let found = texts(&page).into_iter();
+        let found = found.filter(|text| is_english(text));
+        english.extend(found.map(|text| format!("{act} {form:?}: {text}")));
+    }
+    let rows = "user,phone\nbora,12\nchul,\n,1\n";
+    let form = [("make", "users"), ("conflict", "fail"), ("rows", rows)];
+    let answer = console.post("/console/import", &form, Some(&session)).await;
+    let found = texts(&text(&answer)).into_iter();
+    english.extend(found.filter(|text| is_english(text)));
+    let form = [
+        ("make", "users"),
+        ("conflict", "fail"),
+        ("rows", "name\nx\n"),
+    ];
+    let answer = console.post("/console/import", &form, Some(&session)).await;
+    let found = texts(&text(&answer)).into_iter();
+    english.extend(found.filter(|text| is_english(text)));
+    assert!(refused > 30, "{refused}");
+    assert!(english.is_empty(), "{english:#?}");
+}
