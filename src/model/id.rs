@@ -41,7 +41,8 @@ impl RequestId {
         let mut bits = u128::from_be_bytes(self.0);
         let mut text = [b'0'; Self::LENGTH];
         for octet in text.iter_mut().rev() {
-            *octet = ALPHABET[(bits & 31) as usize];
+            let digit = ALPHABET.get((bits & 31) as usize);
+            *octet = digit.copied().unwrap_or(b'0');
             bits >>= 5;
         }
         text

@@ -9,7 +9,7 @@
 //! that no newer one was published meanwhile. What does not exist is kept for some tables only: names of users come from
 //! anyone who asks.
 //!
-//! Which rows there are is not for those to choose who ask for logins, so their hashes need not be SipHash.
+//! Which rows there are is not for those to choose who ask for logins, so their hashes need not be `SipHash`.
 //!
 //! States, which every login reads and changes, are kept all of them where there is room: what is not among them
 //! does not exist then.
