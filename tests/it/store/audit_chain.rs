@@ -11,7 +11,7 @@ use redb::{Database, TableDefinition};
 
 use crate::support::base::Base;
 use crate::support::journal::{Frame, forge, frame_of, frames, values};
-use crate::support::store::{NOW, attempt, by, enrol, open, prune};
+use crate::support::store::{NOW, attempt, by, enrol, key, open, prune};
 
 /// A closed store with 300 records in several segments, and which segment holds record 150.
 async fn trail(dir: &Path) -> std::path::PathBuf {
@@ -252,6 +252,30 @@ async fn a_verification_overtaken_by_a_pruning_starts_over() {
 }
 
 /// Whoever has read up to a record that is gone since goes on with the first one there is.
+/// Number, link, event and changed fields: personal data too, which lie sealed in the trail.
+#[tokio::test]
+async fn followers_are_told_what_is_on_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(Arc::new(Directory::new(dir.path()))).unwrap();
+    let mut records = store.subscribe();
+    enrol(&store, "alice", "HOTP-1").await.unwrap();
+    let mut user = store.view(&key("alice")).unwrap().unwrap().user;
+    user.phone = Some("+82 10-1234-5678".to_owned());
+    store.change(Change::UpdateUser(user), by()).await.unwrap();
+    let (right, replay, wrong) = (&[3_u64][..], &[3][..], &[][..]);
+    for steps in [right, replay, wrong] {
+        attempt(&store, "alice", "HOTP-1", steps, NOW)
+            .await
+            .unwrap();
+    }
+    let known = store.audit_after(0, 1000).await.unwrap();
+    assert_eq!(known.len(), 6);
+    assert!(format!("{known:?}").contains("1234-5678"), "{known:?}");
+    for record in known {
+        assert_eq!(*records.recv().await.unwrap(), record);
+    }
+}
+
 #[tokio::test]
 async fn followers_go_on_behind_a_pruning() {
     let dir = tempfile::tempdir().unwrap();
