@@ -126,7 +126,7 @@ pub struct Operation {
     pub id: &'static str,
     /// The method; `HEAD` is as `GET`.
     pub method: Method,
-    /// The path, with at most one name in braces.
+    /// The path, with a name in braces or none; two where clients of other products ask so.
     pub path: &'static str,
     /// The group in the `OpenAPI` document.
     pub tag: &'static str,
@@ -206,10 +206,10 @@ impl Operation {
         self
     }
 
-    /// What the name in braces is.
-    pub fn place(&self) -> Option<&'static str> {
-        let (_, name) = self.path.split_once('{')?;
-        name.split_once('}').map(|(name, _)| name)
+    /// What the names in braces are.
+    pub fn places(&self) -> impl Iterator<Item = &'static str> {
+        let parts = self.path.split('{').skip(1);
+        parts.filter_map(|part| part.split_once('}').map(|(name, _)| name))
     }
 }
 
@@ -277,6 +277,8 @@ pub enum Takes {
 pub trait Place: Send + Sync + 'static {
     /// What it is.
     const WHAT: &'static str;
+    /// What a second name is.
+    const WITHIN: &'static str = "";
     /// What a client writes there.
     type Text<'a>: Written + Copy + Send + Sync;
 }
@@ -302,6 +304,16 @@ impl Written for &str {
 impl Place for () {
     const WHAT: &'static str = "";
     type Text<'a> = ();
+}
+
+/// A challenge of a client.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientChallenge;
+
+impl Place for ClientChallenge {
+    const WHAT: &'static str = ClientName::WHAT;
+    const WITHIN: &'static str = "The challenge, as it was given out";
+    type Text<'a> = &'a str;
 }
 
 macro_rules! places {

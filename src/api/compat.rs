@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::api::call::{Access, ClientName, calls};
+use crate::api::call::{Access, ClientChallenge, ClientName, calls};
 
 calls! {
     /// `/validate/check` of privacyIDEA and `LinOTP`: query or form `user`, `realm`, `pass`, `transaction_id`.
@@ -40,6 +40,22 @@ calls! {
         at ClientName,
         200 "How it stands": Value;
 
+    /// The same, with the challenge in the path.
+    CompatPollById = compat_poll_by_id: GET "/compat/{client}/validate/polltransaction/{challenge}" in "compat"
+        for Access::Network,
+        at ClientChallenge,
+        200 "How it stands": Value;
+
+    /// `/validate/simplecheck` of `LinOTP`, which its PAM module asks: `:-)` is yes, `:-(` no, or `:-( CHALLENGE PROMPT`.
+    CompatSimple = compat_simple: POST "/compat/{client}/validate/simplecheck" in "compat" for Access::Network,
+        at ClientName,
+        200 "Yes, no, or a challenge": String;
+
+    /// The same.
+    CompatSimpleGet = compat_simple_get: GET "/compat/{client}/validate/simplecheck" in "compat" for Access::Network,
+        at ClientName,
+        200 "Yes, no, or a challenge": String;
+
     /// `/auth` of privacyIDEA: `username` and `password` are an API client and its key; a token for an hour.
     CompatAuth = compat_auth: POST "/compat/{client}/auth" in "compat" for Access::Network,
         at ClientName,
@@ -50,8 +66,19 @@ calls! {
         at ClientName,
         200 "What is asked for": Value => fails(&[(401, "No token, or none that is good")]);
 
+    /// The same.
+    CompatTriggerGet = compat_trigger_get: GET "/compat/{client}/validate/triggerchallenge" in "compat"
+        for Access::Network,
+        at ClientName,
+        200 "What is asked for": Value => fails(&[(401, "No token, or none that is good")]);
+
     /// `/token/` of privacyIDEA: the tokens of `user`.
     CompatTokens = compat_tokens: GET "/compat/{client}/token/" in "compat" for Access::Network,
+        at ClientName,
+        200 "The tokens": Value => fails(&[(401, "No token, or none that is good")]);
+
+    /// The same: privacyIDEA leads from here to there.
+    CompatTokensHere = compat_tokens_here: GET "/compat/{client}/token" in "compat" for Access::Network,
         at ClientName,
         200 "The tokens": Value => fails(&[(401, "No token, or none that is good")]);
 

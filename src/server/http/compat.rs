@@ -7,7 +7,8 @@
 //! POST /validate/check          200, result.value and result.authentication: ACCEPT, CHALLENGE, REJECT
 //!      /validate/radiuscheck    204 yes, 400 no, 503 undecided
 //!      /validate/check_s, check_t, check_yubikey, check_status  of LinOTP: by token, by challenge
-//! GET  /validate/polltransaction  pending, accept, decline
+//! GET  /validate/polltransaction  pending, accept, declined
+//!      /validate/simplecheck    of LinOTP, in text: :-) and :-(
 //!      /wsapi/2.0/verify        see `yubico`
 //! ```
 //!
@@ -26,6 +27,8 @@ mod rounds;
 mod yubico;
 
 pub(crate) use account::{auth, init, list, trigger};
-pub(crate) use check::{check, poll, press, radius, status, token, transaction};
+pub(crate) use check::{
+    check, poll, poll_by_id, press, radius, simple, status, token, transaction,
+};
 pub(crate) use rounds::Rounds;
 pub(crate) use yubico::{Validation, verify as validate, verify_by_id as validate_by_id};

@@ -137,10 +137,11 @@ impl Description {
 fn parameters<C: Call>() -> Vec<Value> {
     let operation = C::OPERATION;
     let mut parameters = Vec::new();
-    if let Some(name) = operation.place() {
+    let said = [C::Place::WHAT, C::Place::WITHIN];
+    for (name, said) in operation.places().zip(said) {
         parameters.push(json!({
             "name": name, "in": "path", "required": true,
-            "description": C::Place::WHAT,
+            "description": said,
             "schema": if name == "seq" {
                 json!({ "type": "integer", "format": "int64" })
             } else {

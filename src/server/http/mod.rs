@@ -37,9 +37,10 @@ use tokio_util::task::TaskTracker;
 use crate::admin::Admin;
 use crate::api::call::Operation;
 use crate::api::{
-    CompatAuth, CompatCheck, CompatCheckGet, CompatInit, CompatPoll, CompatPress, CompatPressGet,
-    CompatRadius, CompatRadiusGet, CompatStatus, CompatStatusPost, CompatToken, CompatTokenGet,
-    CompatTokens, CompatTransaction, CompatTransactionGet, CompatTrigger, CompatYubico,
+    CompatAuth, CompatCheck, CompatCheckGet, CompatInit, CompatPoll, CompatPollById, CompatPress,
+    CompatPressGet, CompatRadius, CompatRadiusGet, CompatSimple, CompatSimpleGet, CompatStatus,
+    CompatStatusPost, CompatToken, CompatTokenGet, CompatTokens, CompatTokensHere,
+    CompatTransaction, CompatTransactionGet, CompatTrigger, CompatTriggerGet, CompatYubico,
     CompatYubicoById, ConsoleLink, ConsoleLinkWanted, EnrolPage, EnrolScript, EnrolStyle, Healthz,
     Metrics, Openapi, Readyz,
 };
@@ -552,6 +553,9 @@ fn routes() -> Routes {
         .on_request::<CompatRadius, _, _>(compat::radius)
         .on_request::<CompatRadiusGet, _, _>(compat::radius)
         .on_request::<CompatPoll, _, _>(compat::poll)
+        .on_request::<CompatPollById, _, _>(compat::poll_by_id)
+        .on_request::<CompatSimple, _, _>(compat::simple)
+        .on_request::<CompatSimpleGet, _, _>(compat::simple)
         .on_request::<CompatPress, _, _>(compat::press)
         .on_request::<CompatPressGet, _, _>(compat::press)
         .on_request::<CompatStatus, _, _>(compat::status)
@@ -562,7 +566,9 @@ fn routes() -> Routes {
         .on_request::<CompatTransactionGet, _, _>(compat::transaction)
         .on_request::<CompatAuth, _, _>(compat::auth)
         .on_request::<CompatTrigger, _, _>(compat::trigger)
+        .on_request::<CompatTriggerGet, _, _>(compat::trigger)
         .on_request::<CompatTokens, _, _>(compat::list)
+        .on_request::<CompatTokensHere, _, _>(compat::list)
         .on_request::<CompatInit, _, _>(compat::init)
         .on_request::<CompatYubico, _, _>(compat::validate)
         .on_request::<CompatYubicoById, _, _>(compat::validate_by_id)

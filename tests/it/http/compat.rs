@@ -129,7 +129,10 @@ async fn captured_requests_of_privacyidea_are_answered_in_its_shape() {
     for missing in ["pass=x", "user=alice", ""] {
         let (status, answer) = ask(&app, "POST", check, agent, missing).await;
         assert_eq!(status, StatusCode::BAD_REQUEST);
-        assert_eq!(answer["result"]["error"]["code"], 905);
+        let error = &answer["result"]["error"];
+        assert_eq!(error["code"], 905);
+        let message = error["message"].as_str().unwrap();
+        assert!(message.starts_with("ERR905: Missing parameter"), "{answer}");
     }
     let (status, _) = ask(&app, "POST", check, agent, "user=a&user=b&pass=x").await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
@@ -318,12 +321,104 @@ async fn the_shapes_are_off_and_for_named_addresses_only() {
         assert_eq!(status, wanted.0, "{form}: {answer}");
         assert_eq!(answer["result"]["error"]["code"], wanted.1);
         let message = answer["result"]["error"]["message"].as_str().unwrap();
-        assert!(
-            message.starts_with(&format!("ERR{}: ", wanted.1)),
+        // As of privacyIDEA 3.14: users with the number in front, tokens without.
+        assert_eq!(
+            message.starts_with("ERR904: "),
+            wanted.1 == 904,
             "{message}"
         );
         assert_eq!(answer["detail"], Value::Null);
     }
+}
+
+/// privacyIDEA takes the challenge in the query and in the path, where that one counts.
+#[tokio::test]
+async fn a_challenge_is_polled_by_query_and_by_path() {
+    let app = lab(compat("keycloak", Shape::PrivacyIdea)).await;
+    let check = "/compat/keycloak/validate/check";
+    let (_, asked) = ask(&app, "POST", check, "x", "user=alice&pass=48201973").await;
+    let id = asked["detail"]["transaction_id"].as_str().unwrap();
+    let base = "/compat/keycloak/validate/polltransaction";
+    let poll = async |rest: &str| ask(&app, "GET", &format!("{base}{rest}"), "x", "").await;
+    let pending = json!({ "status": true, "value": false, "authentication": "REJECT" });
+    for rest in [
+        format!("/{id}"),
+        format!("?transaction_id={id}"),
+        format!("/{id}?transaction_id=another"),
+        "/123".to_owned(),
+        "/..%2F..%2Fcheck".to_owned(),
+        "/%00".to_owned(),
+        format!("/{}", "7".repeat(5000)),
+    ] {
+        let (status, answer) = poll(&rest).await;
+        assert_eq!(status, StatusCode::OK, "{rest}: {answer}");
+        assert_eq!(answer["result"], pending, "{rest}");
+        assert_eq!(answer["detail"]["challenge_status"], "pending", "{rest}");
+    }
+    for rest in ["", "?transaction_id="] {
+        let (status, answer) = poll(rest).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{rest}");
+        let error = json!({ "code": 905, "message": "ERR905: Missing parameter: transaction_id" });
+        assert_eq!(answer["result"], json!({ "status": false, "error": error }));
+    }
+    for (method, rest, status) in [
+        ("POST", format!("/{id}"), StatusCode::METHOD_NOT_ALLOWED),
+        ("GET", format!("/{id}/more"), StatusCode::NOT_FOUND),
+        ("GET", "/".to_owned(), StatusCode::NOT_FOUND),
+    ] {
+        let target = format!("{base}{rest}");
+        assert_eq!(
+            ask(&app, method, &target, "x", "").await.0,
+            status,
+            "{target}"
+        );
+    }
+}
+
+/// What `LinOTP`'s PAM module asks: the answer is text.
+#[tokio::test]
+async fn linotp_says_yes_and_no_in_signs() {
+    let app = lab(compat("old", Shape::LinOtp)).await;
+    let simple = async |form: &str| {
+        let request = Request::builder()
+            .method("POST")
+            .uri("/compat/old/validate/simplecheck")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Body::from(form.to_owned()))
+            .unwrap();
+        let answer: Response<Body> = send(&app.local, request).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{form}");
+        let kind = answer.headers()["content-type"]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        assert!(kind.starts_with("text/plain"), "{kind}");
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(body.to_vec()).unwrap()
+    };
+    let right = format!("user=alice&pass=48201973{}", app.code(0));
+    assert_eq!(simple(&right).await, ":-)");
+    for no in [
+        right.as_str(),
+        "user=nemo&pass=x",
+        "user=alice",
+        "pass=x",
+        "",
+    ] {
+        assert_eq!(simple(no).await, ":-(", "{no}");
+    }
+    app.clock.advance(std::time::Duration::from_mins(1));
+    let asked = simple("user=alice&pass=48201973").await;
+    let mut words = asked.splitn(3, ' ');
+    assert_eq!(words.next(), Some(":-("));
+    let (id, prompt) = (words.next().unwrap(), words.next().unwrap());
+    assert!(!prompt.is_empty());
+    let answer = format!("user=alice&pass={}&state={id}", app.code(0));
+    assert_eq!(simple(&answer).await, ":-)");
+    assert_eq!(simple(&answer).await, ":-(");
+    // By GET, as it was asked in the beginning.
+    let target = "/compat/old/validate/simplecheck?user=alice&pass=x";
+    assert_eq!(ask(&app, "GET", target, "x", "").await.0, StatusCode::OK);
 }
 
 /// A body in JSON, with numbers and flags as they are.

@@ -91,6 +91,10 @@ async fn a_service_account_triggers_challenges() {
         "{asked}"
     );
     assert_eq!(asked["result"]["authentication"], "CHALLENGE");
+    let by_get = format!("{trigger}?user=alice&realm=default");
+    let (status, again) = ask(&app, "GET", &by_get, &jwt, "").await;
+    assert_eq!((status, &again["result"]), (200, &asked["result"]));
+    assert_eq!(ask(&app, "GET", &by_get, "", "").await.0, 401);
     let id = asked["detail"]["transaction_id"].as_str().unwrap();
     assert_eq!(
         asked["detail"]["multi_challenge"][0]["transaction_id"],
@@ -147,18 +151,19 @@ async fn a_wrong_account_gets_no_token() {
     let app = lab(Shape::PrivacyIdea, OTP_ALONE).await;
     let key = app.key("service", Scope::Verify, None).await;
     let key = key.expose();
-    for form in [
-        format!("username=keycloak&password={key}"),
-        format!("username=service&password={key}x"),
-        "username=service&password=".to_owned(),
-        "username=service".to_owned(),
-        "password=x".to_owned(),
-        String::new(),
+    for (form, code) in [
+        (format!("username=keycloak&password={key}"), 4031),
+        (format!("username=service&password={key}x"), 4031),
+        ("username=service&password=".to_owned(), 4031),
+        ("username=service".to_owned(), 4031),
+        ("password=x".to_owned(), 4032),
+        ("username=&password=x".to_owned(), 4032),
+        (String::new(), 4032),
     ] {
         let (status, answer) = ask(&app, "POST", "/compat/keycloak/auth", "", &form).await;
         assert_eq!(
             (status, &answer["result"]["error"]["code"]),
-            (401, &json!(4031)),
+            (401, &json!(code)),
             "{form}"
         );
         assert!(!answer.to_string().contains(key));
@@ -189,6 +194,18 @@ async fn tokens_are_listed_and_made_by_role() {
         "{answer}"
     );
     assert_eq!(answer["result"]["value"]["tokens"][0]["tokentype"], "totp");
+    // As privacyIDEA answers about records: no decision, and no detail.
+    assert_eq!(
+        (
+            &answer["id"],
+            &answer["result"]["authentication"],
+            answer.get("detail")
+        ),
+        (&json!(1), &Value::Null, None)
+    );
+    let here = "/compat/keycloak/token?user=alice";
+    let (status, same) = ask(&app, "GET", here, &admin, "").await;
+    assert_eq!((status, &same["result"]), (200, &answer["result"]));
     assert_eq!(ask(&app, "GET", list, &verify, "").await.0, 403);
     assert_eq!(
         ask(&app, "POST", init, &verify, "user=alice&genkey=1")

@@ -33,7 +33,9 @@ use crate::qr;
 use crate::secret::SecretBytes;
 use crate::server::http::App;
 use crate::server::http::caller::Caller;
-use crate::server::http::compat::answer::{no_such, privacyidea, privacyidea_error, told};
+use crate::server::http::compat::answer::{
+    administered, no_such, privacyidea, privacyidea_error, told,
+};
 use crate::server::http::compat::asked::{Asked, How};
 use crate::server::http::error::Failure;
 use crate::server::http::offered::otpauth_uri;
@@ -46,7 +48,10 @@ pub(crate) async fn auth(
 ) -> Result<Response, Failure> {
     let (asked, _) = Asked::read(&app, &name, request).await?;
     let (form, now) = (&asked.form, asked.arrival.at);
-    let (Some(username), Some(password)) = (form.text("username"), form.secret("password")) else {
+    let Some(username) = form.text("username").filter(|name| !name.is_empty()) else {
+        return Ok(refused(4032, "Authentication failure. Missing Username"));
+    };
+    let Some(password) = form.secret("password") else {
         return Ok(refused(4031, "Authentication failure. Missing credentials"));
     };
     let account = app.core().clients().by_key(password, now);
@@ -71,7 +76,7 @@ pub(crate) async fn auth(
         "token": token.expose(), "role": "admin", "username": account.name, "realm": "",
         "rights": rights, "auth": true, "logout_time": LIFE.as_secs(),
     });
-    let mut answer = privacyidea(true, "ACCEPT", &json!({ "threadid": 0 }));
+    let mut answer = privacyidea(true, "ACCEPT", &Value::Null);
     answer["result"]["value"] = value;
     Ok(Json(answer).into_response())
 }
@@ -139,11 +144,10 @@ pub(crate) async fn list(
     let tokens: Vec<Value> = tokens
         .map(|(token, state)| listed(token, state, asked.arrival.at))
         .collect();
-    let mut answer = privacyidea(true, "ACCEPT", &Value::Null);
-    answer["result"]["value"] = json!({
+    let value = json!({
         "count": tokens.len(), "current": 1, "next": null, "prev": null, "tokens": tokens,
     });
-    Ok(Json(answer).into_response())
+    Ok(Json(administered(value, &Value::Null)).into_response())
 }
 
 pub(crate) async fn init(
@@ -206,7 +210,7 @@ pub(crate) async fn init(
         });
         detail["otpkey"] = json!({ "description": "OTP seed", "value": seed, "img": image(&seed) });
     }
-    Ok(Json(privacyidea(true, "ACCEPT", &detail)).into_response())
+    Ok(Json(administered(true, &detail)).into_response())
 }
 
 /// The token that is asked for.

@@ -70,11 +70,23 @@ pub(super) fn told(shape: Shape, app: &App, answer: LoginAnswer, answers: bool) 
 }
 
 pub(super) fn privacyidea(value: bool, authentication: &str, detail: &Value) -> Value {
-    json!({
-        "jsonrpc": "2.0", "id": 2, "time": now(), "version": "privacyIDEA 3.14",
-        "versionnumber": "3.14", "detail": detail,
-        "result": { "status": true, "value": value, "authentication": authentication },
-    })
+    let mut answer = administered(value, detail);
+    answer["id"] = json!(2);
+    answer["result"]["authentication"] = json!(authentication);
+    answer
+}
+
+/// An answer about records: none of them decides about a login.
+pub(super) fn administered(value: impl Into<Value>, detail: &Value) -> Value {
+    let value = value.into();
+    let mut answer = json!({
+        "jsonrpc": "2.0", "id": 1, "time": now(), "version": "privacyIDEA 3.14",
+        "versionnumber": "3.14", "result": { "status": true, "value": value },
+    });
+    if !detail.is_null() {
+        answer["detail"] = detail.clone();
+    }
+    answer
 }
 
 pub(super) fn linotp(value: impl Into<Value>, detail: &Value) -> Value {
@@ -107,14 +119,9 @@ pub(super) fn refused(shape: Shape, code: u16, message: &str) -> Response {
 /// That there is no user, or no token, of this name, for clients that are told.
 pub(super) fn no_such(shape: Shape, user: Option<&str>) -> Response {
     match user {
-        Some(user) => refused(
-            shape,
-            904,
-            &format!("ERR904: User <{user}> does not exist."),
-        ),
+        Some(user) => refused(shape, 904, &format!("User <{user}> does not exist.")),
         None => {
-            let what = "ERR601: The requested token could not be found.";
-            let mut response = refused(shape, 601, what);
+            let mut response = refused(shape, 601, "The requested token could not be found.");
             if shape != Shape::LinOtp {
                 *response.status_mut() = StatusCode::NOT_FOUND;
             }
@@ -123,7 +130,12 @@ pub(super) fn no_such(shape: Shape, user: Option<&str>) -> Response {
     }
 }
 
+/// Of parameters and users the message begins with the number, of tokens and keys it does not.
 pub(super) fn privacyidea_error(code: u16, message: &str) -> Response {
+    let message = match code {
+        904 | 905 => format!("ERR{code}: {message}"),
+        _ => message.to_owned(),
+    };
     let answer = json!({
         "jsonrpc": "2.0", "id": 1, "time": now(), "version": "privacyIDEA 3.14", "detail": null,
         "result": { "status": false, "error": { "code": code, "message": message } },

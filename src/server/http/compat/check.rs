@@ -9,8 +9,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::config::compat::Shape;
-use crate::login::LoginAnswer;
 use crate::login::begin::Standing;
+use crate::login::{LoginAnswer, LoginOutcome};
 use crate::model::reason::Reason;
 use crate::server::http::App;
 use crate::server::http::compat::answer::{linotp, no_such, privacyidea, refused, told};
@@ -24,30 +24,56 @@ pub(crate) async fn check(
 ) -> Result<Response, Failure> {
     let (asked, _) = Asked::read(&app, &name, request).await?;
     let (shape, show) = (asked.compat.shape, asked.compat.show_unknown_user);
-    let by_name = asked.user();
-    let by_serial = by_name.is_none();
-    let named = match by_name {
-        Some(user) => Some(user),
-        None => asked.owner(&app)?,
-    };
-    let Some(user) = named else {
-        return Ok(refused(shape, 905, "Missing parameter: 'user' or 'serial'"));
-    };
-    if asked.form.secret("pass").is_none() {
-        return Ok(refused(shape, 905, "Missing parameter: 'pass'"));
-    }
+    let by_serial = asked.user().is_none();
     let answers = asked.transaction().is_some();
-    let (client, at) = (asked.client.name.clone(), asked.arrival.at);
-    let decided = asked.decide(&app, user.clone(), How::Rounds).await?;
-    if shape == Shape::LinOtp
-        && let LoginAnswer::Challenge(round) = &decided.answer
-    {
-        app.compat_rounds().note(&client, &round.id, &user, at);
-    }
+    let (user, decided) = match checked(&app, asked).await? {
+        Ok(checked) => checked,
+        Err(what) => return Ok(refused(shape, 905, what)),
+    };
     if show && decided.reason == Reason::UnknownUser {
         return Ok(no_such(shape, (!by_serial).then_some(&*user)));
     }
     Ok(Json(told(shape, &app, decided.answer, answers)).into_response())
+}
+
+/// Whom `user` or `serial` name, and what is decided of their `pass`; or what is missing.
+async fn checked(
+    app: &Arc<App>,
+    asked: Asked,
+) -> Result<Result<(String, LoginOutcome), &'static str>, Failure> {
+    let named = match asked.user() {
+        Some(user) => Some(user),
+        None => asked.owner(app)?,
+    };
+    let Some(user) = named else {
+        return Ok(Err(WHO));
+    };
+    if asked.form.secret("pass").is_none() {
+        return Ok(Err(PASS));
+    }
+    let linotp = asked.compat.shape == Shape::LinOtp;
+    let (client, at) = (asked.client.name.clone(), asked.arrival.at);
+    let decided = asked.decide(app, user.clone(), How::Rounds).await?;
+    if linotp && let LoginAnswer::Challenge(round) = &decided.answer {
+        app.compat_rounds().note(&client, &round.id, &user, at);
+    }
+    Ok(Ok((user, decided)))
+}
+
+/// `LinOTP`'s `simplecheck`, in text. A request that says too little is a no, as there.
+pub(crate) async fn simple(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<String, Failure> {
+    let (asked, _) = Asked::read(&app, &name, request).await?;
+    let decided = checked(&app, asked).await?;
+    let answer = decided.ok().map(|(_, decided)| decided.answer);
+    Ok(match answer {
+        Some(LoginAnswer::Accept(_)) => ":-)".to_owned(),
+        Some(LoginAnswer::Challenge(round)) => format!(":-( {} {}", round.id, round.prompt),
+        Some(LoginAnswer::Reject) | None => ":-(".to_owned(),
+    })
 }
 
 pub(crate) async fn radius(
@@ -75,22 +101,39 @@ pub(crate) async fn poll(
     request: Request,
 ) -> Result<Response, Failure> {
     let (asked, _) = Asked::read(&app, &name, request).await?;
-    let shape = asked.compat.shape;
-    let Some(id) = asked.transaction() else {
-        return Ok(refused(shape, 905, "Missing parameter: 'transaction_id'"));
-    };
+    match asked.transaction() {
+        Some(id) => stands(&app, &asked, id),
+        None => Ok(refused(
+            asked.compat.shape,
+            905,
+            "Missing parameter: transaction_id",
+        )),
+    }
+}
+
+/// The path says which one, whatever the query says.
+pub(crate) async fn poll_by_id(
+    State(app): State<Arc<App>>,
+    Path((name, id)): Path<(String, String)>,
+    request: Request,
+) -> Result<Response, Failure> {
+    let (asked, _) = Asked::read(&app, &name, request).await?;
+    stands(&app, &asked, &id)
+}
+
+fn stands(app: &App, asked: &Asked, id: &str) -> Result<Response, Failure> {
     let standing = app.login().standing(&asked.client.name, id)?;
-    // What is not known is pending too: a poll tells no one which rounds there are.
-    let status = match standing.map(Standing::as_str) {
-        Some("accepted") => "accept",
-        Some("declined" | "expired") => "decline",
-        _ => "pending",
+    // What is not known is pending too: a poll tells no one which rounds there are. What has run out or was declined ends
+    // the polling; of privacyIDEA the former is pending for ever.
+    let (status, authentication) = match standing.map(Standing::as_str) {
+        Some("accepted") => ("accept", "ACCEPT"),
+        Some("expired") => ("declined", "DECLINED"),
+        _ => ("pending", "REJECT"),
     };
     let done = status == "accept";
-    let answer = if shape == Shape::LinOtp {
+    let answer = if asked.compat.shape == Shape::LinOtp {
         linotp(done, &json!({ "transactionid": id, "accept": done }))
     } else {
-        let authentication = if done { "ACCEPT" } else { "REJECT" };
         let detail = json!({ "challenge_status": status, "threadid": 0 });
         privacyidea(done, authentication, &detail)
     };
@@ -109,7 +152,7 @@ pub(crate) async fn token(
         return Ok(refused(shape, 905, "Missing parameter: 'serial'"));
     };
     if asked.form.secret("pass").is_none() {
-        return Ok(refused(shape, 905, "Missing parameter: 'pass'"));
+        return Ok(refused(shape, 905, PASS));
     }
     let (client, at) = (asked.client.name.clone(), asked.arrival.at);
     let decided = asked.decide(&app, user.clone(), How::Rounds).await?;
@@ -132,7 +175,7 @@ pub(crate) async fn transaction(
         return Ok(refused(shape, 905, what));
     };
     if asked.form.secret("pass").is_none() {
-        return Ok(refused(shape, 905, "Missing parameter: 'pass'"));
+        return Ok(refused(shape, 905, PASS));
     }
     let user = app.compat_rounds().user(&asked.client.name, id);
     let user = user.unwrap_or_else(|| UNKNOWN.to_owned());
@@ -160,7 +203,7 @@ pub(crate) async fn press(
     let (asked, _) = Asked::read(&app, &name, request).await?;
     let shape = asked.compat.shape;
     let Some(pass) = asked.form.text("pass") else {
-        return Ok(refused(shape, 905, "Missing parameter: 'pass'"));
+        return Ok(refused(shape, 905, PASS));
     };
     let pressed = app.login().pressed(pass)?;
     let user = pressed.map(|pressed| pressed.user);
@@ -200,3 +243,6 @@ pub(crate) async fn status(
     let detail = json!({ "transactions": { id: one } });
     Ok(Json(linotp(right, &detail)).into_response())
 }
+
+const WHO: &str = "Missing parameter: 'user' or 'serial'";
+const PASS: &str = "Missing parameter: 'pass'";
