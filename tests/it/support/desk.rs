@@ -108,7 +108,7 @@ impl Desk {
         let (core, gauges) = (Arc::clone(&service.core), Arc::clone(&service.notices));
         let task = notify::run(core, gauges, shutdown.clone());
         self.running = Some((tokio::spawn(task), shutdown));
-        while first && !is(&records.recv().await.unwrap(), "notified") {}
+        while first && !is(records.recv().await.unwrap(), "notified") {}
     }
 
     /// Ends the task as the daemon does.
@@ -350,7 +350,7 @@ impl Desk {
     pub(crate) async fn await_change(&self, action: &str, during: impl Future<Output = ()>) {
         let mut records = self.lab.service().core.store().subscribe();
         during.await;
-        let wait = async { while !is(&records.recv().await.unwrap(), action) {} };
+        let wait = async { while !is(records.recv().await.unwrap(), action) {} };
         timeout(PATIENCE, wait).await.expect("a record");
     }
 }

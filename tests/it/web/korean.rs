@@ -157,25 +157,11 @@ async fn every_page_in_korean_is_korean() {
     assert!(english.is_empty(), "{english:#?}");
 }
 
-/// What is refused is said in Korean; what the server says beyond that stands behind a fold.
-#[tokio::test]
-async fn every_refusal_is_korean_or_behind_a_fold() {
-    let console = Console::new();
-    let kim = console.person("kim", &["admin"]).await;
-    let session = console.sign_in(&kim).await;
-    let session = format!("{session}; oncegate-language=ko");
-    let user = json!({ "user": "alice", "groups": ["staff"] });
-    console.admin("POST", "/v1/admin/users", Some(user)).await;
-    let token = json!({ "user": "alice", "kind": "totp", "active": true });
-    let token = console.admin("POST", "/v1/admin/tokens", Some(token)).await;
-    let serial = token["serial"].as_str().expect("a serial").to_owned();
-    let client = json!({ "kind": "radius", "name": "vpn", "addresses": ["192.0.2.1"] });
-    console
-        .admin("POST", "/v1/admin/clients", Some(client))
-        .await;
+/// Acts that are refused, and with what they are asked for; `serial` is a token of alice.
+fn refused_acts(serial: &str) -> Vec<(&'static str, Vec<(&'static str, &str)>)> {
     let alice = ("place", "alice@default");
-    let own = ("place", serial.as_str());
-    let acts: &[(&str, &[(&str, &str)])] = &[
+    let own = ("place", serial);
+    let acts: &[(&'static str, &[(&'static str, &str)])] = &[
         ("add_user", &[("user", "alice")]),
         ("add_user", &[("user", "")]),
         ("add_user", &[("user", "bora"), ("phone", "12")]),
@@ -243,11 +229,32 @@ async fn every_refusal_is_korean_or_behind_a_fold() {
         ),
         ("disconnect", &[("user", "alice")]),
     ];
+    acts.iter()
+        .map(|(act, form)| (*act, form.to_vec()))
+        .collect()
+}
+
+/// What is refused is said in Korean; what the server says beyond that stands behind a fold.
+#[tokio::test]
+async fn every_refusal_is_korean_or_behind_a_fold() {
+    let console = Console::new();
+    let kim = console.person("kim", &["admin"]).await;
+    let session = console.sign_in(&kim).await;
+    let session = format!("{session}; oncegate-language=ko");
+    let user = json!({ "user": "alice", "groups": ["staff"] });
+    console.admin("POST", "/v1/admin/users", Some(user)).await;
+    let token = json!({ "user": "alice", "kind": "totp", "active": true });
+    let token = console.admin("POST", "/v1/admin/tokens", Some(token)).await;
+    let serial = token["serial"].as_str().expect("a serial").to_owned();
+    let client = json!({ "kind": "radius", "name": "vpn", "addresses": ["192.0.2.1"] });
+    console
+        .admin("POST", "/v1/admin/clients", Some(client))
+        .await;
     let mut english = Vec::new();
     let mut refused = 0;
-    for (act, form) in acts {
+    for (act, form) in refused_acts(&serial) {
         let answer = console
-            .post(&format!("/console/act/{act}"), form, Some(&session))
+            .post(&format!("/console/act/{act}"), &form, Some(&session))
             .await;
         refused += usize::from(answer.status.is_client_error());
         let page = text(&answer);
