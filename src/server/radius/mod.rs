@@ -11,8 +11,8 @@
 //!
 //! | function | what it does |
 //! |---|---|
-//! | [`lane::Lane::run`] | a turn: receive, work, commit, answer |
-//! | [`lane::Lane::batch`] | up to 64 datagrams of one call |
+//! | `Lane::run` in [`lane`] | a turn: receive, work, commit, answer |
+//! | `Lane::batch` | up to 64 datagrams of one call |
 //! | [`Pipeline::receive_from`] | the client, its limits, the table of duplicates |
 //! | [`Pipeline::examine`] | form, Message-Authenticator, the password revealed |
 //! | [`Job::run`] | one request, polled until it is answered |
@@ -26,8 +26,8 @@
 //! | [`Case::read`](crate::login::case::Case::read) | where in what was typed the code is |
 //! | [`compare_token`](crate::login::match_otp::compare_token) | the code against the window of a token |
 //! | [`Login::settle_with`](crate::login::Login::settle_with) | the attempt is handed to the store, again where the view was old |
-//! | [`Writer::commit_all`](crate::store::Store) | all that queued: decided, written, flushed, answered |
-//! | [`transition::login::attempt`](crate::store::transition::login::attempt) | on the newest rows: locked, throttled, used before? |
+//! | `Writer::commit_all` in [`store`](crate::store) | all that queued: decided, written, flushed, answered |
+//! | `attempt` in `store::transition::login` | on the newest rows: locked, throttled, used before? |
 //! | [`settle`](crate::model::settle::settle) | the rules of that, without a store |
 //! | [`Login::outcome`](crate::login::Login::outcome) | accept, challenge or reject |
 //! | [`Job::reply`] | the reply, signed; it leaves with the others of the turn |
