@@ -145,10 +145,13 @@ impl User {
             Self::Enable(who) => disable(context, &who.key()?, false).await?,
             Self::Unlock(who) => unlock(context, &who.key()?).await?,
             Self::Note { who, text } => {
+                let user = who.key()?;
                 let api = context.transport().await?;
-                let note = UserNote { text };
-                api.send::<NoteUser>(&who.key()?, &note).await?;
-                out.note("On record.");
+                api.send::<NoteUser>(&user, &UserNote { text }).await?;
+                let user = UserKey::parse(&user).map_or(user, |key| key.to_string());
+                out.show(&json!({ "noted": user }), |_| {
+                    format!("On record about {}.\n", printable(&user))
+                })?;
             }
             Self::Erase(erase) => erase.erase(context).await?,
             Self::Bypass(bypass) => {

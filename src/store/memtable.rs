@@ -26,7 +26,8 @@ enum Rows {
     /// In order of their keys, for tables that are read by prefix.
     Ordered(BTreeMap<Vec<u8>, Row>),
     /// In none, for tables of which every login reads and changes a row: a look-up among many
-    /// thousand rows touches one of them, not one per level of a tree.
+    /// thousand rows touches one of them, not one per level of a tree. No one from outside chooses their keys, so
+    /// the hash need not withstand that.
     Hashed(HashMap<Vec<u8>, Row, RandomState>),
 }
 

@@ -9,16 +9,14 @@
 //! that no newer one was published meanwhile. What does not exist is kept for some tables only: names of users come from
 //! anyone who asks.
 //!
-//! Which rows there are is not for those to choose who ask for logins, so their hashes need not be `SipHash`.
-//!
 //! States, which every login reads and changes, are kept all of them where there is room: what is not among them
-//! does not exist then.
+//! does not exist then. Their keys are those of rows that exist, which those who ask for logins do not choose, so a
+//! cheaper hash than `SipHash` does. Addresses, which are kept beside the users, come from anyone.
 
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{Hash, RandomState};
 use std::sync::{Arc, RwLock};
 
-use foldhash::quality::RandomState;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{Equivalent, Weighter};
 
@@ -51,7 +49,7 @@ struct States(RwLock<StateRows>);
 
 #[derive(Default)]
 struct StateRows {
-    rows: HashMap<Box<[u8]>, Box<[u8]>, RandomState>,
+    rows: HashMap<Box<[u8]>, Box<[u8]>, foldhash::quality::RandomState>,
     octets: usize,
     /// Whether all rows of the file are here.
     whole: bool,
@@ -107,7 +105,7 @@ impl RowCache {
                 expected,
                 octets,
                 Size,
-                RandomState::default(),
+                RandomState::new(),
                 DefaultLifecycle::default(),
             ),
             states: Default::default(),

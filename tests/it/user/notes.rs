@@ -8,8 +8,8 @@ fn a_note_is_on_record_with_who_wrote_it() {
     site.json(&["user", "add", "kim"]);
     let before = site.json(&["user", "show", "kim"]);
     let text = "passport seen, \u{c694}\u{ccad} 4711";
-    let noted = site.run(&["user", "note", "kim", text]);
-    assert!(noted.status.success(), "{noted:?}");
+    let noted = site.json(&["user", "note", "kim", text]);
+    assert_eq!(noted["noted"], "kim@default");
     assert_eq!(site.json(&["user", "show", "kim"]), before);
 
     let listed = site.json(&["audit", "list", "--action", "user_note", "--user", "kim"]);

@@ -123,12 +123,12 @@ pub(crate) async fn poll_by_id(
 
 fn stands(app: &App, asked: &Asked, id: &str) -> Result<Response, Failure> {
     let standing = app.login().standing(&asked.client.name, id)?;
-    // What is not known is pending too: a poll tells no one which rounds there are. What has run out or was declined ends
-    // the polling; of privacyIDEA the former is pending for ever.
-    let (status, authentication) = match standing.map(Standing::as_str) {
-        Some("accepted") => ("accept", "ACCEPT"),
-        Some("expired") => ("declined", "DECLINED"),
-        _ => ("pending", "REJECT"),
+    // What is not known is pending too: a poll tells no one which rounds there are. What has run out ends the polling; of
+    // privacyIDEA it is pending for ever.
+    let (status, authentication) = match standing {
+        Some(Standing::Accepted) => ("accept", "ACCEPT"),
+        Some(Standing::Expired) => ("declined", "DECLINED"),
+        Some(Standing::Pending) | None => ("pending", "REJECT"),
     };
     let done = status == "accept";
     let answer = if asked.compat.shape == Shape::LinOtp {
