@@ -22,6 +22,7 @@ use crate::model::user_key::UserKey;
 use crate::store::{By, Change, Import};
 use crate::time::UnixTime;
 
+mod followed;
 pub(super) mod names;
 
 /// How users follow a source.
@@ -163,14 +164,14 @@ impl Admin {
             return Ok(plan.sync);
         }
         let sync = self.carry_out(plan, by).await?;
-        if sync.changes() > 0 {
-            let note = Change::Note {
-                action: "source_sync",
-                target: name.to_owned(),
-                user: None,
+        let says: Vec<String> = people.says.iter().map(ToString::to_string).collect();
+        if sync.changes() > 0 || self.core.store.source_says(name)? != says {
+            let synced = Change::SourceSynced {
+                source: name.to_owned(),
+                says,
                 detail: sync.summary(),
             };
-            self.core.store.change(note, by.clone()).await?;
+            self.core.store.change(synced, by.clone()).await?;
         }
         Ok(sync)
     }

@@ -2,7 +2,9 @@
 //!
 //! Invariants: a batch is carried out whole or not at all, and is one audit record; a user who
 //! exists is never changed by it. So an import that was interrupted is repeated with
-//! [`Existing::Skip`], and ends where it would have ended.
+//! [`Existing::Skip`], and ends where it would have ended. A token that is there already as a row describes it is
+//! no conflict: the row has nothing to make. One key never belongs to two tokens; where it was asked for, the token of
+//! one user counts for the other, which is a change and a record of its own, made after the batch.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,8 +16,9 @@ use crate::core::TRIES;
 use crate::credential::Hash;
 use crate::model::credential::{Credentials, Knowledge, Verifier};
 use crate::model::id::Serial;
+use crate::model::kind::Kind;
 use crate::model::message::{AddressError, Medium, address};
-use crate::model::token::Token;
+use crate::model::token::{LifeCycle, Token};
 use crate::model::user::User;
 use crate::model::user_key::UserKey;
 use crate::secret::SecretString;
@@ -99,6 +102,17 @@ pub enum Existing {
     Skip,
 }
 
+/// How a batch is made.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Importing {
+    /// What to do about what exists already.
+    pub existing: Existing,
+    /// Whether a token of another user with the key and the parameters of a row counts for the user of the row, too.
+    pub link: bool,
+    /// Whether nothing is made.
+    pub dry_run: bool,
+}
+
 /// What came of a batch.
 #[derive(Debug, Default)]
 pub struct Imported {
@@ -106,10 +120,56 @@ pub struct Imported {
     pub users: usize,
     /// Tokens made.
     pub tokens: usize,
-    /// Rows whose user or token exists.
+    /// Tokens of others that count for users of the batch, too.
+    pub linked: usize,
+    /// Rows whose token is there as they describe it.
+    pub there: usize,
+    /// Rows whose user or token exists, and is another than they describe.
     pub skipped: usize,
     /// Rows that cannot be made, by index, and why. While there is one, nothing is made.
     pub refused: Vec<(usize, AdminError)>,
+}
+
+/// How a token that has the key of a row is another than the row describes.
+#[derive(Clone, Debug)]
+pub enum Held {
+    /// It is of another kind, or makes other codes; what it is.
+    OtherCodes(String),
+    /// It has ended.
+    Ended(LifeCycle),
+    /// It is in stock, and the row names an owner.
+    InStock,
+    /// The row names no owner, and another serial number.
+    OtherSerial,
+}
+
+impl std::fmt::Display for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::OtherCodes(what) => write!(f, "and makes other codes: {what}"),
+            Self::Ended(state) => write!(f, "and is {state}"),
+            Self::InStock => f.write_str("and is in stock"),
+            Self::OtherSerial => f.write_str("and another serial number"),
+        }
+    }
+}
+
+/// What a row comes to.
+#[derive(Debug)]
+enum Comes {
+    /// What it describes is made.
+    Made,
+    /// Its token is there.
+    There,
+    /// This token counts for its user, too.
+    Links(Serial),
+}
+
+/// What the token of a row comes to.
+enum ComesToken {
+    New(Import),
+    There,
+    Links(Serial),
 }
 
 /// Whether the store is asked about every row before a batch is tried.
@@ -119,18 +179,46 @@ enum Look {
     Trusting,
 }
 
+/// What a batch comes to.
+struct Planned {
+    records: Vec<Import>,
+    /// Tokens that count for second users, too.
+    links: Vec<(Serial, UserKey)>,
+}
+
 /// What a row may not make again: what the store has and what earlier rows make.
 #[derive(Default)]
 struct Known {
     /// The tokens of the users; none where there is no such user.
     users: HashMap<UserKey, Option<Vec<Token>>>,
     serials: HashSet<Serial>,
-    /// The keys that earlier rows bring, as digests, and the tokens that have them.
-    seeds: HashMap<[u8; 32], Serial>,
+    /// The keys that earlier rows bring, as digests, and the tokens that have them with their users.
+    seeds: HashMap<[u8; 32], (Serial, UserKey)>,
     /// Aliases that earlier rows make.
     aliases: HashSet<UserKey>,
     /// Users whose PIN or password comes with an earlier row.
     knowing: HashSet<UserKey>,
+}
+
+impl Known {
+    /// What a row of this user makes.
+    fn note(&mut self, record: &Import, user: &UserKey) {
+        match record {
+            Import::User(new) => {
+                self.aliases.extend(new.aliases.iter().cloned());
+                self.users.insert(user.clone(), Some(Vec::new()));
+            }
+            Import::Token(token) => {
+                let serial = token.0.serial.clone();
+                let has = (serial.clone(), user.clone());
+                self.seeds.insert(digest(&token.0), has);
+                self.serials.insert(serial);
+            }
+            Import::Credentials(user, _) => {
+                self.knowing.insert(user.clone());
+            }
+        }
+    }
 }
 
 fn digest(token: &Token) -> [u8; 32] {
@@ -143,43 +231,56 @@ impl Admin {
     pub async fn import(
         &self,
         rows: &[ImportRow],
-        existing: Existing,
-        dry_run: bool,
+        how: Importing,
         by: By,
     ) -> Result<Imported, AdminError> {
         let mut tries = TRIES;
         // The store refuses what exists in any case: only when it does is it worth finding out which
         // rows those are, before it costs a look at every user.
-        let mut look = if dry_run { Look::AtAll } else { Look::Trusting };
+        let mut look = if how.dry_run {
+            Look::AtAll
+        } else {
+            Look::Trusting
+        };
         loop {
-            let (records, imported) = self.plan(rows, existing, look, &by)?;
+            let (planned, imported) = self.plan(rows, how, look, &by)?;
             if look == Look::Trusting && !imported.refused.is_empty() {
                 look = Look::AtAll;
                 continue;
             }
-            if dry_run || records.is_empty() || !imported.refused.is_empty() {
+            if how.dry_run || !imported.refused.is_empty() {
                 return Ok(imported);
             }
-            tries -= 1;
-            let import = Change::Import(self.core.store.prepare(records, by.at)?);
-            match self.core.store.change(import, by.clone()).await {
-                // One of them is there, or was made meanwhile: look again.
-                Err(StoreError::Conflict(_) | StoreError::NotFound) if tries > 0 => {
-                    look = Look::AtAll;
+            if !planned.records.is_empty() {
+                tries -= 1;
+                let import = Change::Import(self.core.store.prepare(planned.records, by.at)?);
+                match self.core.store.change(import, by.clone()).await {
+                    Ok(()) => {}
+                    // One of them is there, or was made meanwhile: look again.
+                    Err(StoreError::Conflict(_) | StoreError::NotFound) if tries > 0 => {
+                        look = Look::AtAll;
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
                 }
-                done => return Ok(done.map(|()| imported)?),
             }
+            for (serial, user) in planned.links {
+                let link = Change::LinkToken(serial, user);
+                self.core.store.change(link, by.clone()).await?;
+            }
+            return Ok(imported);
         }
     }
 
     fn plan(
         &self,
         rows: &[ImportRow],
-        existing: Existing,
+        how: Importing,
         look: Look,
         by: &By,
-    ) -> Result<(Vec<Import>, Imported), AdminError> {
+    ) -> Result<(Planned, Imported), AdminError> {
         let mut records = Vec::with_capacity(rows.len() * 2);
+        let mut links = Vec::new();
         let mut imported = Imported::default();
         let mut known = Known::default();
         let mut made: Option<&UserKey> = None;
@@ -197,32 +298,31 @@ impl Admin {
                 known.users.insert(row.user.clone(), view.map(tokens));
             }
             let before = records.len();
-            match self.row(row, made, &known, look, &mut records, by) {
-                Ok(()) => {
+            match self.row(row, made, &known, (how, look), &mut records, by) {
+                Ok(Comes::There) => {
+                    records.truncate(before);
+                    imported.there += 1;
+                }
+                Ok(comes) => {
+                    if let Comes::Links(serial) = comes {
+                        imported.linked += 1;
+                        links.push((serial, row.user.clone()));
+                    }
                     for record in records.iter().skip(before) {
+                        known.note(record, &row.user);
                         match record {
-                            Import::User(user) => {
+                            Import::User(_) => {
                                 imported.users += 1;
-                                known.aliases.extend(user.aliases.iter().cloned());
                                 made = Some(&row.user);
-                                known.users.insert(row.user.clone(), Some(Vec::new()));
                             }
-                            Import::Token(token) => {
-                                imported.tokens += 1;
-                                let serial = token.0.serial.clone();
-                                known.seeds.insert(digest(&token.0), serial.clone());
-                                known.serials.insert(serial);
-                                if let Some(Some(tokens)) = known.users.get_mut(&row.user) {
-                                    tokens.push(token.0.clone());
-                                }
-                            }
-                            Import::Credentials(user, _) => {
-                                known.knowing.insert(user.clone());
-                            }
+                            Import::Token(_) => imported.tokens += 1,
+                            Import::Credentials(..) => {}
                         }
                     }
                 }
-                Err(AdminError::Conflict(_)) if existing == Existing::Skip => {
+                Err(AdminError::Conflict(_) | AdminError::KeyHeld { .. })
+                    if how.existing == Existing::Skip =>
+                {
                     records.truncate(before);
                     imported.skipped += 1;
                 }
@@ -233,7 +333,7 @@ impl Admin {
                 }
             }
         }
-        Ok((records, imported))
+        Ok((Planned { records, links }, imported))
     }
 
     /// Refuses a name or an alias that leads to another user already.
@@ -270,15 +370,15 @@ impl Admin {
         row: &ImportRow,
         made: Option<&UserKey>,
         known: &Known,
-        look: Look,
+        (how, look): (Importing, Look),
         records: &mut Vec<Import>,
         by: &By,
-    ) -> Result<(), AdminError> {
+    ) -> Result<Comes, AdminError> {
         let exists = row.user.is_stock() || known.users.get(&row.user).is_some_and(Option::is_some);
         match &row.about {
             Some(about) if made != Some(&row.user) => {
                 if exists {
-                    return Err(AdminError::Conflict("the user exists already"));
+                    return Err(AdminError::Conflict(USER_EXISTS));
                 }
                 let user = about.user(row.user.clone(), by.at, self.addresses())?;
                 self.refuse_names(&user, known, look)?;
@@ -287,14 +387,19 @@ impl Admin {
             None if !exists => return Err(AdminError::NotFound("user")),
             _ => {}
         }
+        let mut comes = Comes::Made;
         if let Some(new) = row.token.clone() {
-            records.push(self.token_of_row(new, (row, known), look, by)?);
+            match self.token_of_row(new, (row, known), (how, look), by)? {
+                ComesToken::New(token) => records.push(token),
+                ComesToken::There => return Ok(Comes::There),
+                ComesToken::Links(serial) => comes = Comes::Links(serial),
+            }
         }
         if let Some(credentials) = self.knowledge(row, known, by.at)? {
             let credentials = Box::new(credentials);
             records.push(Import::Credentials(row.user.clone(), credentials));
         }
-        Ok(())
+        Ok(comes)
     }
 
     /// The PIN and the password of a row. Who has one keeps it; of several rows of a user the first that brings any counts.
@@ -343,36 +448,28 @@ impl Admin {
         &self,
         new: NewToken,
         (row, known): (&ImportRow, &Known),
-        look: Look,
+        (how, look): (Importing, Look),
         by: &By,
-    ) -> Result<Import, AdminError> {
-        if let Some(serial) = &new.serial
-            && look == Look::AtAll
-            && self.core.store.token(serial)?.is_some()
-        {
-            return Err(AdminError::Conflict(
-                "a token with this serial exists already",
-            ));
-        }
+    ) -> Result<ComesToken, AdminError> {
+        let named = new.serial.clone();
         let (token, state) = self.new_token(new, &by.actor, by.at)?;
-        let tokens = known.users.get(&row.user).and_then(Option::as_ref);
-        // Of the stock, which is no one's, the keys below are enough.
-        let mut others = tokens
-            .into_iter()
-            .flatten()
-            .filter(|_| !row.user.is_stock());
-        if others.any(|other| other.normal_key() == token.normal_key()) {
-            return Err(AdminError::Conflict(
-                "the user has a token with this key already",
-            ));
-        }
-        if let Some(serial) = known.seeds.get(&digest(&token)) {
-            return Err(AdminError::SeedTaken(Some(serial.clone())));
+        if let Some((serial, user)) = known.seeds.get(&digest(&token)) {
+            return Err(if *user == row.user && !user.is_stock() {
+                AdminError::Conflict(TWIN)
+            } else {
+                AdminError::SeedTaken(Some(serial.clone()))
+            });
         }
         if look == Look::AtAll {
-            let key = token.normal_key();
-            self.refuse_seed(&key, &token.user)?;
-            let retired = self.core.store.retired_with(&key)?;
+            let described = (&token, named.as_ref());
+            if let Some(comes) = self.held(described, (row, known), how, by.at)? {
+                return Ok(comes);
+            }
+            let there = named.as_ref().map(|serial| self.core.store.token(serial));
+            if there.transpose()?.flatten().is_some() {
+                return Err(AdminError::Conflict(SERIAL_EXISTS));
+            }
+            let retired = self.core.store.retired_with(&token.normal_key())?;
             if retired.is_some_and(|retired| retired.period != token.counts_time()) {
                 return Err(AdminError::Conflict(OTHER_USE));
             }
@@ -380,6 +477,85 @@ impl Admin {
         if known.serials.contains(&token.serial) {
             return Err(AdminError::Conflict("a serial is there twice"));
         }
-        Ok(Import::Token(Box::new((token, state))))
+        Ok(ComesToken::New(Import::Token(Box::new((token, state)))))
+    }
+
+    /// What a row comes to whose key a token on record has; `None`: none has it.
+    fn held(
+        &self,
+        (token, named): (&Token, Option<&Serial>),
+        (row, known): (&ImportRow, &Known),
+        how: Importing,
+        now: UnixTime,
+    ) -> Result<Option<ComesToken>, AdminError> {
+        let key = token.normal_key();
+        let own = known.users.get(&row.user).and_then(Option::as_ref);
+        // Also of kinds that no index of keys has, and of those that count for the user, too.
+        let own = own.filter(|_| !row.user.is_stock());
+        let own = own.and_then(|own| own.iter().find(|other| other.normal_key() == key));
+        let (other, is_own) = match own {
+            Some(own) => (own.clone(), true),
+            None => {
+                let serial = self.core.store.with_key(&key)?;
+                let found = serial.map(|serial| self.core.store.token(&serial));
+                match found.transpose()?.flatten() {
+                    Some((other, _)) => (other, false),
+                    None => return Ok(None),
+                }
+            }
+        };
+        let held = |held| AdminError::KeyHeld {
+            serial: other.serial.clone(),
+            held,
+        };
+        let state = other.state_at(now);
+        let ended = matches!(state, LifeCycle::Revoked | LifeCycle::Expired);
+        let unowned = row.user.is_stock();
+        if !is_own && !unowned {
+            let links = how.link && makes_same_codes(&other, token) && state == LifeCycle::Active;
+            return match (links, other.user.is_stock()) {
+                (_, true) => Err(held(Held::InStock)),
+                (true, false) => Ok(Some(ComesToken::Links(other.serial))),
+                (false, false) => Err(AdminError::SeedTaken(Some(other.serial))),
+            };
+        }
+        if unowned && named.is_some_and(|serial| *serial != other.serial) {
+            return Err(held(Held::OtherSerial));
+        }
+        if !makes_same_codes(&other, token) {
+            return Err(held(Held::OtherCodes(codes(&other))));
+        }
+        if ended {
+            return Err(held(Held::Ended(state)));
+        }
+        Ok(Some(ComesToken::There))
     }
 }
+
+/// Whether two tokens of one key differ in nothing but where they stand.
+fn makes_same_codes(one: &Token, other: &Token) -> bool {
+    let of = |token: &Token| (token.kind, token.algorithm, token.digits);
+    let codes = one.kind == Kind::Yubikey || of(one) == of(other);
+    codes && one.kind == other.kind && one.counts_time() == other.counts_time()
+}
+
+/// `totp, sha1, 6 digits, 30 s`
+fn codes(token: &Token) -> String {
+    if token.kind == Kind::Yubikey {
+        return token.kind.as_str().to_owned();
+    }
+    let Token {
+        kind,
+        algorithm,
+        digits,
+        ..
+    } = token;
+    let (kind, algorithm, digits) = (kind.as_str(), algorithm.as_str(), digits.get());
+    let period = token.counts_time();
+    let period = period.map_or_else(String::new, |period| format!(", {} s", period.as_secs()));
+    format!("{kind}, {algorithm}, {digits} digits{period}")
+}
+
+pub(crate) const USER_EXISTS: &str = "the user exists already";
+pub(crate) const SERIAL_EXISTS: &str = "a token with this serial exists already";
+const TWIN: &str = "the user has a token with this key already";

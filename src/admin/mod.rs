@@ -57,7 +57,8 @@ pub use counts::{Counted, Counts};
 pub use credentials::{CredentialsPatch, NewVerifier, Replaced};
 pub use enrolment::{Enrol, Handed, Validity};
 pub use find::{Found, UserFilter, UserState};
-pub use import::{About, Existing, ImportRow, Imported};
+pub use import::{About, Existing, Held, ImportRow, Imported, Importing};
+pub(crate) use import::{SERIAL_EXISTS, USER_EXISTS};
 pub use lifetime::Window;
 pub use noted::Noted;
 pub use offer::{AppLink, Offered};
@@ -139,6 +140,14 @@ pub enum AdminError {
         .0.as_ref().map_or_else(|| "a token".to_owned(), |serial| format!("token {serial}"))
     )]
     SeedTaken(Option<Serial>),
+    /// A token has the key of an imported one, and is another than that describes.
+    #[error("token {serial} has this key {held}")]
+    KeyHeld {
+        /// Which token.
+        serial: Serial,
+        /// How it is another.
+        held: Held,
+    },
     /// What locks is an administrator's to end.
     #[error("{LOCKED_FOR_GOOD}")]
     LockedForGood,
@@ -162,6 +171,14 @@ pub enum AdminError {
     TooEarly {
         /// From when on it is.
         begins: UnixTime,
+    },
+    /// A source says that of the user, and would put it back.
+    #[error("{field} follows the source `{source_name}`: change it there")]
+    Followed {
+        /// What.
+        field: &'static str,
+        /// The source.
+        source_name: String,
     },
     /// A directory gave no answer, or not all of it.
     #[error(transparent)]

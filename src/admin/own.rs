@@ -64,6 +64,12 @@ impl Admin {
         };
         // Before a code is used up: what is no address stays one's own mistake.
         self.normal(field, medium, &address)?;
+        if let Ok(key) = UserKey::parse(request.user)
+            && let Some(view) = self.core.store.view(&key)?
+            && let Some(source_name) = self.said_by(&view.user, field)?
+        {
+            return Err(AdminError::Followed { field, source_name });
+        }
         let decided = self.login.authenticate(request).await?;
         let excepted = matches!(decided.reason, Reason::BypassOk | Reason::ExemptOk);
         let (user, serial) = match &decided.answer {

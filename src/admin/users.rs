@@ -123,6 +123,7 @@ impl Admin {
         let unchanged = patch.is_empty();
         let before = user.clone();
         patch.apply(&mut user, by.at, self.addresses())?;
+        self.refuse_followed(&before, &user)?;
         let verifiers = self.verifiers(&user, &credentials, by.at).await?;
         let mut claimed = false;
         if before.phone != user.phone || before.email != user.email {

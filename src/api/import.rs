@@ -19,6 +19,11 @@ pub struct ImportRequest {
     #[serde(default, deserialize_with = "unless_null")]
     #[schema(nullable)]
     pub dry_run: bool,
+    /// Whether a token of another user that has the key of a row, and makes the same codes, counts for the user of
+    /// the row, too: one token, one counter. Without it such a row is refused.
+    #[serde(default, deserialize_with = "unless_null")]
+    #[schema(nullable)]
+    pub link: bool,
     /// Several tokens of one new user are rows one after the other.
     pub rows: Vec<ImportRow>,
 }
@@ -91,6 +96,12 @@ pub struct Imported {
     pub users: usize,
     /// Tokens made.
     pub tokens: usize,
+    /// Tokens of others that count for users of the rows, too.
+    #[serde(default)]
+    pub linked: usize,
+    /// Rows whose token is there as they describe it: of the same user, or in stock, with the same key and codes.
+    #[serde(default)]
+    pub there: usize,
     /// Rows left alone, because they exist.
     pub skipped: usize,
     /// Rows that cannot be made; while there is one, nothing of the batch is.
@@ -102,7 +113,7 @@ pub struct Imported {
 pub struct ImportRefusal {
     /// Its index in `rows`, from 0.
     pub row: usize,
-    /// `conflict`, `malformed` or `not-found`.
+    /// `exists` (the user, or a token of this serial: `on_conflict` `skip` leaves it), `conflict`, `malformed` or `not-found`.
     pub kind: String,
     /// What is wrong.
     pub detail: String,

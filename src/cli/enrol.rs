@@ -45,7 +45,7 @@ pub(super) struct Enrol {
     #[arg(long, conflicts_with_all = ["users", "group"])]
     all: bool,
     /// How a link reaches its user
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, value_name = "link|mail|sms|qr-dir|print")]
     by: By,
     /// Only users without a token in use
     #[arg(long)]

@@ -10,7 +10,6 @@
 //! all. An import that broke off (the server went, another administrator made the same user meanwhile) is
 //! repeated with `--on-conflict skip`. No message quotes a row: it may hold keys.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -25,6 +24,7 @@ use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output;
 use crate::cli::output::printable;
+use crate::cli::transport::Transport;
 use crate::csv::{Fault, Ignore, Reader, encoding, renamed};
 
 mod batches;
@@ -35,9 +35,9 @@ mod send;
 mod token_file;
 mod update;
 
-use batches::{BODY, Batches, ROWS};
+use batches::{BODY, Batches, ROWS, Rows};
 use rows::{Looked, look};
-use send::{Done, Refusals, exchange, finding, refused, send};
+use send::{Asked, Done, Refusals, ended, exchange, finding, refused};
 
 pub(super) use token_file::TokenImport;
 pub(super) use update::UserImport;
@@ -49,7 +49,7 @@ pub(super) struct Import {
     /// Look at every row, ask the server what exists, and make nothing
     #[arg(long)]
     dry_run: bool,
-    /// Leave malformed rows out instead of refusing the file
+    /// Leave rows out that cannot be imported, and name them, instead of refusing the file
     #[arg(long)]
     skip_bad: bool,
     /// How the file is encoded: utf-8, cp949, utf-16le, windows-1252 ... [default: what its byte
@@ -66,6 +66,12 @@ pub(super) struct Import {
     /// What to do about users and tokens that exist
     #[arg(long, value_enum, default_value_t)]
     on_conflict: OnConflict,
+    /// See `TokenImport`.
+    #[arg(skip)]
+    link: bool,
+    /// Tokens of the file that are no rows, and were named and left out.
+    #[arg(skip)]
+    unread: u64,
 }
 
 /// What to do about what exists.
@@ -178,48 +184,77 @@ impl Import {
         context: &Context,
     ) -> Result<Exit, CliError> {
         let (name, text) = (self.name(), source.text);
-        let ignore = self.ignore();
-        let looked = self.looked(source, make, context).await?;
+        let mut looked = self.looked(source, make, context).await?;
         let api = Arc::new(context.transport().await?);
         // One batch is whole or nothing by itself; before several the server is asked about all.
         let several = looked.rows > ROWS as u64 || text.len() > BODY / 2;
-        let passes: &[bool] = match (self.dry_run, several) {
+        let ask = several || self.skip_bad || !looked.twins.is_empty();
+        let passes: &[bool] = match (self.dry_run, ask) {
             (true, _) => &[true],
             (false, true) => &[true, false],
             (false, false) => &[false],
         };
         let mut done = Done::default();
         for dry_run in passes {
-            let pass = (&looked.left, *dry_run);
-            let batches = Batches::new(source, make, self, &ignore, pass)?;
-            let what = if *dry_run { "check" } else { "import" };
-            let bar = output::progress(context.out, what, looked.rows);
-            let sent = send(batches, &name, &api, &bar).await;
-            bar.finish_and_clear();
-            done = sent?;
+            let asked = self.pass((source, make), &looked, *dry_run, &api, context);
+            let Asked {
+                done: came,
+                refusals,
+                stopped,
+            } = asked.await?;
+            let some = refusals.count < looked.rows + looked.twins.len() as u64;
+            done = if *dry_run && self.skip_bad && stopped.is_none() && some {
+                left_out(&name, refusals.count, &refusals.faults, context);
+                looked.leave(refusals.places);
+                came
+            } else {
+                ended(came, refusals, stopped, &name)?
+            };
         }
-        done.bad = looked.bad;
-        context.out.show(&done, |done| {
-            let verb = if done.dry_run { "Would make" } else { "Made" };
-            let mut made = output::count(done.users, "user");
-            let tokens = output::count(done.tokens, "token");
-            if make == Make::Tokens {
-                made = tokens;
-            } else if done.tokens > 0 {
-                push!(made, " and {tokens}");
-            }
-            let mut text = format!("{verb} {made}.");
-            if done.skipped > 0 {
-                let rows = output::count(done.skipped, "row");
-                push!(text, " Left out because they exist: {rows}.");
-            }
-            if done.bad > 0 {
-                let rows = output::count(done.bad, "malformed row");
-                push!(text, " Left out: {rows}.");
-            }
-            text
-        })?;
+        done.bad = looked.bad + self.unread;
+        context.out.show(&done, |done| told(done, make))?;
         Ok(Exit::Done)
+    }
+
+    /// Asks the server about the rows, or has them made; those whose tokens others of them make last.
+    async fn pass(
+        &self,
+        from: (Source<'_>, Make),
+        looked: &Looked,
+        dry_run: bool,
+        api: &Arc<Transport>,
+        context: &Context,
+    ) -> Result<Asked, CliError> {
+        let rows = (Rows::AllBut(&looked.left, &looked.twins), looked.rows);
+        let mut asked = self.asked(from, (rows, dry_run), api, context).await?;
+        let go_on = dry_run || asked.refusals.count == 0;
+        if looked.twins.is_empty() || asked.stopped.is_some() || !go_on {
+            return Ok(asked);
+        }
+        let rows = (Rows::Only(&looked.twins), looked.twins.len() as u64);
+        let mut twins = self.asked(from, (rows, dry_run), api, context).await?;
+        if dry_run {
+            // There is nothing yet that they would be linked to.
+            twins.done.linked += std::mem::take(&mut twins.done.tokens);
+        }
+        asked.add(twins);
+        Ok(asked)
+    }
+
+    /// Asks the server about some of the rows, or has them made.
+    async fn asked(
+        &self,
+        (source, make): (Source<'_>, Make),
+        ((rows, count), dry_run): ((Rows<'_>, u64), bool),
+        api: &Arc<Transport>,
+        context: &Context,
+    ) -> Result<Asked, CliError> {
+        let batches = Batches::new(source, make, self, (rows, dry_run))?;
+        let what = if dry_run { "check" } else { "import" };
+        let bar = output::progress(context.out, what, count);
+        let asked = exchange(batches, api, &bar).await;
+        bar.finish_and_clear();
+        asked
     }
 
     /// Looks at every row: what is wrong, here and by the server, ends the import.
@@ -230,7 +265,7 @@ impl Import {
         context: &Context,
     ) -> Result<Looked, CliError> {
         let (name, ignore) = (self.name(), self.ignore());
-        let looked = look(source, make, &ignore);
+        let looked = look(source, make, &ignore, self.link);
         if !looked.ignored.is_empty() {
             let columns = looked.ignored.join(", ");
             context
@@ -248,6 +283,7 @@ impl Import {
         if !looked.faults.is_empty() && (!self.skip_bad || looked.rows == 0) {
             return Err(self.malformed(make, looked, &name, source, context).await);
         }
+        left_out(&name, looked.bad, &looked.faults, context);
         Ok(looked)
     }
 
@@ -255,7 +291,7 @@ impl Import {
     async fn malformed(
         &self,
         make: Make,
-        looked: Looked,
+        mut looked: Looked,
         name: &str,
         source: Source<'_>,
         context: &Context,
@@ -265,13 +301,10 @@ impl Import {
         } else {
             Exit::Usage
         };
-        let (mut bad, mut faults) = (looked.bad, looked.faults);
+        let (mut bad, mut faults) = (looked.bad, std::mem::take(&mut looked.faults));
         let mut remedy = "correct the file, or leave these rows out: --skip-bad".to_owned();
         if looked.rows > 0 {
-            match self
-                .server_refusals(make, source, (&looked.left, looked.rows), context)
-                .await
-            {
+            match self.server_refusals((source, make), &looked, context).await {
                 Ok(refusals) => {
                     bad += refusals.count;
                     remedy.extend(refusals.next().map(|next| format!("; {next}")));
@@ -291,18 +324,13 @@ impl Import {
     /// What the server would refuse of the rows that are well formed.
     async fn server_refusals(
         &self,
-        make: Make,
-        source: Source<'_>,
-        (left, rows): (&HashSet<u64>, u64),
+        from: (Source<'_>, Make),
+        looked: &Looked,
         context: &Context,
     ) -> Result<Refusals, CliError> {
         let api = Arc::new(context.transport().await?);
-        let batches = Batches::new(source, make, self, &self.ignore(), (left, true))?;
-        let bar = output::progress(context.out, "check", rows);
-        let sent = exchange(batches, &api, &bar).await;
-        bar.finish_and_clear();
-        let (_, refusals, stopped) = sent?;
-        stopped.map_or(Ok(refusals), Err)
+        let asked = self.pass(from, looked, true, &api, context).await?;
+        asked.stopped.map_or(Ok(asked.refusals), Err)
     }
 
     fn ignore(&self) -> Ignore {
@@ -314,6 +342,48 @@ impl Import {
     }
 }
 
+/// Names the rows that are left out.
+fn left_out(name: &str, count: u64, faults: &[Fault], context: &Context) {
+    for fault in faults {
+        let (line, what) = (fault.line, printable(&fault.what));
+        context
+            .out
+            .note(&format!("Left out: {name}:{line}: {what}"));
+    }
+    let mut lines: Vec<u64> = faults.iter().map(|fault| fault.line).collect();
+    lines.dedup();
+    let more = count.saturating_sub(lines.len() as u64);
+    if more > 0 {
+        let more = output::count(more, "more row");
+        context.out.note(&format!("Left out: {more} of {name}"));
+    }
+}
+
+/// What came of an import, for people.
+fn told(done: &Done, make: Make) -> String {
+    let verb = if done.dry_run { "Would make" } else { "Made" };
+    let mut made = output::count(done.users, "user");
+    let tokens = output::count(done.tokens, "token");
+    if make == Make::Tokens {
+        made = tokens;
+    } else if done.tokens > 0 {
+        push!(made, " and {tokens}");
+    }
+    let mut text = format!("{verb} {made}.");
+    for (count, what, noun) in [
+        (done.there, "Already there", "token"),
+        (done.linked, "Counting for a second user, too", "token"),
+        (done.skipped, "Left out because they exist", "row"),
+        (done.bad, "Left out because they cannot be imported", "row"),
+    ] {
+        if count > 0 {
+            let count = output::count(count, noun);
+            push!(text, " {what}: {count}.");
+        }
+    }
+    text
+}
+
 /// Reads a file or standard input, at most [`LARGEST`].
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CliError> {
     let (name, from): (_, Box<dyn Read>) = if path == Path::new("-") {
@@ -321,7 +391,7 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CliError> {
     } else {
         let name = path.display().to_string();
         let file = File::open(path);
-        let file = file.map_err(|error| CliError::usage(format!("{name}: {error}")))?;
+        let file = file.map_err(|error| CliError::unreadable(path, &error))?;
         (name, Box::new(file))
     };
     let mut text = Zeroizing::new(Vec::new());

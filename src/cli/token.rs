@@ -150,8 +150,13 @@ impl Token {
                 out.show(&token, shown::describe)?;
             }
             Self::List(listing) => {
+                let none = if listing.unassigned {
+                    "No tokens are in stock. Bring some in with `oncegate token import FILE`."
+                } else {
+                    "No tokens. Add one with `oncegate token add USER`."
+                };
                 let tokens = listing.fetch(&context.transport().await?).await?;
-                out.show(&tokens, list)?;
+                out.show(&tokens, |tokens| list(tokens, none))?;
             }
             Self::Confirm(confirm) => confirm.run(context).await?,
             Self::Resync(resync) => resync.run(context).await?,
@@ -202,8 +207,7 @@ impl Listing {
     }
 }
 
-fn list(tokens: &Tokens) -> String {
-    let text =
-        shown::table(&tokens.tokens).or("No tokens. Add one with `oncegate token add USER`.");
+fn list(tokens: &Tokens, none: &'static str) -> String {
+    let text = shown::table(&tokens.tokens).or(none);
     paging::with_rest(text, tokens.next.as_ref())
 }

@@ -351,5 +351,5 @@ const FAR: u64 = 10_000;
 /// Octets of rows of the file that are kept in memory: users and tokens, those of some 350,000 users.
 const KEPT: u64 = 176 << 20;
 /// Rows per checkpoint transaction.
-const SLICE: usize = 20_000;
+const SLICE: usize = 50_000;
 const UNPOISONED: &str = "no panic while the lock is held";

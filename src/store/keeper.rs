@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::store::check::Findings;
 use crate::store::fold::Fold;
@@ -36,8 +36,10 @@ impl Keeper {
         }
         // No one waits any more when it took long.
         let _ = checked.try_send(());
+        let mut last = Instant::now();
         loop {
             let chore = self.to_do.recv_timeout(self.every);
+            let waits = matches!(chore, Err(RecvTimeoutError::Timeout));
             let ended = matches!(chore, Err(RecvTimeoutError::Disconnected));
             for chore in chore.into_iter().chain(self.to_do.try_iter()) {
                 if let Chore::Remove(segments) = chore {
@@ -47,6 +49,11 @@ impl Keeper {
             if let Err(error) = self.journal.flush() {
                 tracing::error!(%error, "store/head was not flushed; it will be tried again");
             }
+            if waits && self.gauges.importing.lasts() && last.elapsed() < IMPORT {
+                // It asks for one itself, and when it has ended the next one is not far.
+                continue;
+            }
+            last = Instant::now();
             match self.fold.checkpoint(&|| self.journal.flush()) {
                 Ok(()) => self.gauges.checkpoint.store(None),
                 Err(error) => {
@@ -68,3 +75,6 @@ impl Keeper {
         check::whole(&self.fold, &self.journal, &self.sealer, false, &closing)
     }
 }
+
+/// How long an import puts a checkpoint off: opening reads the log from the last one.
+const IMPORT: Duration = Duration::from_mins(1);

@@ -25,7 +25,8 @@
 //!                         |                                 | fold
 //!                         `--> memtable (changed rows) -----'
 //!                                  `-- checkpoint thread --> main.redb  rows in key order, and up
-//!                                      every 5 s or 100 k rows          to which record
+//!                                      every 5 s or 200 k rows          to which record
+//!                                      (of an import a million)
 //! ```
 //!
 //! The writer is a lock: a RADIUS lane commits the batch that it brings ([`BatchHold::commit`]), a thread

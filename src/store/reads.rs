@@ -107,6 +107,15 @@ impl Store {
         Ok(groups)
     }
 
+    /// What a source says of its users, in words; nothing where it was never read.
+    pub fn source_says(&self, source: &str) -> Result<Vec<String>, StoreError> {
+        let key = record::source_says_key(source);
+        let says = self
+            .rows()
+            .get(Table::Settings, &key, record::source_says)?;
+        Ok(says.unwrap_or_default())
+    }
+
     /// The failures counted against a source.
     pub fn source(&self, source: Source) -> Result<SourceState, StoreError> {
         let rows = self.rows();

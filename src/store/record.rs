@@ -68,8 +68,8 @@ pub(crate) use various::{
     Former, address_key, address_mark, all_source_groups, all_source_groups_key, backup,
     backup_row, count, count_row, delegation, delegation_key, delegation_row, draft, draft_key,
     draft_row, epoch, epoch_row, expiry_key, expiry_time, former, former_row, last_part, loaded,
-    loaded_row, pruned, pruned_row, source_group, source_group_key, source_group_row, time,
-    time_row, waiver, waiver_row,
+    loaded_row, pruned, pruned_row, source_group, source_group_key, source_group_row, source_says,
+    source_says_key, source_says_row, time, time_row, waiver, waiver_row,
 };
 
 /// Number of the oldest data key that seals a secret in a row; `None`: it holds none.

@@ -157,11 +157,16 @@ impl Sealer {
         plain: &[u8],
         entropy: &dyn Entropy,
     ) -> Result<Vec<u8>, StoreError> {
-        let key = self.personal()?.key(person, self)?;
+        let key = self.personal()?.key_to_seal(person, self)?;
         let key = key.ok_or(StoreError::Corrupt(
             "the key of the user's personal data was destroyed",
         ))?;
         let associated = self.associated(place);
+        if self.algorithm == SealAlgorithm::Aes256Gcm {
+            // The keys of the others are not needed, and a user is sealed in one go.
+            let key = derive(self.store, &key, PERSONAL_AES);
+            return cipher::aes_seal(&key, &associated, plain, entropy);
+        }
         let ciphers = ciphers(self.store, &key, "personal");
         ciphers.seal(self.algorithm, &associated, plain, entropy)
     }
@@ -291,6 +296,9 @@ impl Sealer {
 fn wrapping(store: [u8; 16], master: &Key256) -> Ciphers {
     ciphers(store, master, "data key")
 }
+
+/// As [`ciphers`] names it.
+const PERSONAL_AES: &str = "oncegate personal v1";
 
 /// The names of the AES keys are those of the first stores, which knew no other algorithm.
 fn ciphers(store: [u8; 16], key: &Key256, sealed: &str) -> Ciphers {

@@ -12,7 +12,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, SyncSender};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -64,6 +64,27 @@ pub(crate) struct Gauges {
     pub(crate) checkpoint: ArcSwapOption<String>,
     /// Whether the store is being closed.
     pub(crate) closing: AtomicBool,
+    /// Whether an import is under way.
+    pub(crate) importing: Importing,
+}
+
+/// Whether an import is under way: its rows are written to the file by and by, and not every few seconds. One large
+/// checkpoint instead of many small ones touches a page of the file once, and while the file has none of the rows, it
+/// is soon known that it has not.
+#[derive(Default)]
+pub(crate) struct Importing(Mutex<Option<Instant>>);
+
+impl Importing {
+    /// A batch of it was committed.
+    fn note(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether the last batch was a moment ago.
+    pub(crate) fn lasts(&self) -> bool {
+        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|last| last.elapsed() < MOMENT)
+    }
 }
 
 /// The writer, and what is queued for it.
@@ -114,6 +135,8 @@ struct Decided {
     latest: UnixTime,
     /// The time that an entry says is the present.
     accepted_clock: Option<UnixTime>,
+    /// Whether one of them is of an import.
+    imports: bool,
 }
 
 impl Desk {
@@ -223,6 +246,9 @@ impl Writer {
                 if let Some(at) = decided.accepted_clock {
                     self.fold.accept_clock(at);
                 }
+                if decided.imports {
+                    self.gauges.importing.note();
+                }
                 self.committed(head, decided.records, decided.pending);
             }
             Err(error) => self.refuse(&error, decided.pending),
@@ -238,8 +264,10 @@ impl Writer {
             records: Vec::with_capacity(commands.len()),
             latest: UnixTime::EPOCH,
             accepted_clock: None,
+            imports: false,
         };
         for command in commands.drain(..) {
+            let imports = command.imports();
             let Some((entry, answer)) = self.decide(rows, command, now) else {
                 continue;
             };
@@ -251,6 +279,7 @@ impl Writer {
             if entry.accepts_clock() {
                 decided.accepted_clock = Some(entry.at);
             }
+            decided.imports |= imports;
             rows.put(entry.writes);
             decided.records.push(AuditRecord {
                 seq: 0,
@@ -287,7 +316,9 @@ impl Writer {
         let pruned = pending.iter().filter_map(Pending::prunes).max();
         let removed = pruned.map(|seq| self.journal.prune(seq));
         pending.into_iter().for_each(Pending::answer);
-        let due = (self.fold.dirty() > DIRTY).then_some(Chore::Checkpoint);
+        let dirty = self.fold.dirty();
+        let many = dirty > IMPORTED || dirty > DIRTY && !self.gauges.importing.lasts();
+        let due = many.then_some(Chore::Checkpoint);
         for chore in due.into_iter().chain(removed.map(Chore::Remove)) {
             // A checkpoint thread that has ended will be noticed at shutdown.
             let _ = self.chores.send(chore);
@@ -394,6 +425,11 @@ impl Writer {
 }
 
 impl Command {
+    /// Whether it is a batch of an import.
+    fn imports(&self) -> bool {
+        matches!(self, Self::Change(change, _) if matches!(change.0, Change::Import(_)))
+    }
+
     /// Answers that nothing was decided.
     pub(crate) fn fail(self, error: StoreError) {
         match self {
@@ -435,5 +471,9 @@ const BEHIND: &str = "the log does not end where it did: another process writes 
 const BATCH: usize = 1024;
 /// Changed rows that make a checkpoint due before its time.
 const DIRTY: usize = 200_000;
+/// The same during an import: those of some 200,000 users with tokens, 200 MB.
+const IMPORTED: usize = 1_000_000;
+/// How long after a batch of an import the next one is waited for.
+const MOMENT: Duration = Duration::from_secs(1);
 /// Pause between attempts to open a failed log.
 const RETRY: Duration = Duration::from_secs(1);

@@ -6,7 +6,9 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::secret::{SecretBytes, SecretString};
-use crate::token_file::{Fault, Format, Found, Knows, Parts, Tokens, base32_key, key, line_at};
+use crate::token_file::{
+    Fault, Format, Found, Knows, Parts, Remedy, Tokens, base32_key, key, line_at,
+};
 
 pub(super) fn format(text: &str) -> Option<Format> {
     let value: Value = serde_json::from_str(text).ok()?;
@@ -30,7 +32,8 @@ pub(super) fn format(text: &str) -> Option<Format> {
 
 fn parse<T: DeserializeOwned>(text: &str, what: &str) -> Result<T, Fault> {
     // The error of the library may quote a value.
-    serde_json::from_str(text).map_err(|error| Fault::new(error.line(), format!("not {what}")))
+    serde_json::from_str(text)
+        .map_err(|error| Fault::new(error.line(), Remedy::NameFormat.of(format!("not {what}"))))
 }
 
 /// Where the `count`th occurrence of a name in quotes stands: entries have no line of their own.
@@ -89,10 +92,7 @@ pub(super) fn aegis(text: &str) -> Result<Tokens, Fault> {
     let entries = match file.db {
         AegisDb::Plain { entries } => entries,
         AegisDb::Encrypted(_) => {
-            return Err(Fault::new(
-                1,
-                "the export is encrypted: export it without a password",
-            ));
+            return Err(Fault::new(1, Remedy::ExportPlain.of(ENCRYPTED)));
         }
     };
     let mut tokens = Tokens::default();
@@ -133,10 +133,7 @@ struct TwoFasService {
 pub(super) fn two_fas(text: &str) -> Result<Tokens, Fault> {
     let file: TwoFas = parse(text, "an export of 2FAS")?;
     if file.encrypted.is_some_and(|text| !text.is_empty()) {
-        return Err(Fault::new(
-            1,
-            "the export is encrypted: export it without a password",
-        ));
+        return Err(Fault::new(1, Remedy::ExportPlain.of(ENCRYPTED)));
     }
     let mut tokens = Tokens::default();
     for (service, line) in file.services.iter().zip(lines_of(text, "secret")) {
@@ -332,3 +329,5 @@ fn password_of(credential: &KeycloakCredential) -> Option<String> {
         other => Some(other.to_owned()),
     }
 }
+
+const ENCRYPTED: &str = "the export is encrypted";

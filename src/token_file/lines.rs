@@ -4,7 +4,7 @@ use crate::otp::{Algorithm, Digits, Period};
 use crate::otpauth::OtpAuth;
 use crate::secret::SecretBytes;
 use crate::token_file::{
-    Fault, Format, Found, Knows, Moves, Parts, Said, Tokens, base32_key, hex_key, key,
+    Fault, Format, Found, Knows, Moves, Parts, Remedy, Said, Tokens, base32_key, hex_key, key,
 };
 use crate::wire::Reader;
 
@@ -334,7 +334,8 @@ pub(super) fn freeradius(text: &str) -> Tokens {
 pub(super) fn google_authenticator(text: &str, said: &Said) -> Result<Tokens, Fault> {
     let mut tokens = Tokens::default();
     let user = said.user.as_deref();
-    let user = user.ok_or_else(|| Fault::new(1, "the file does not say whose token it is"))?;
+    let whose = "the file does not say whose token it is";
+    let user = user.ok_or_else(|| Fault::new(1, Remedy::NameOwner.of(whose)))?;
     let (number, secret) = lines(text).next().ok_or_else(|| Fault::new(1, "no key"))?;
     let option = |name: &str| {
         let mut options = text.lines().filter_map(|line| line.strip_prefix("\" "));

@@ -98,14 +98,59 @@ pub struct Fault {
     pub line: usize,
     /// What is wrong, without the content.
     pub what: String,
+    /// What to do about it.
+    pub remedy: Remedy,
 }
 
 impl Fault {
-    fn new(line: usize, what: impl Into<String>) -> Self {
-        Self {
-            line,
-            what: what.into(),
-        }
+    fn new(line: usize, wrong: impl Into<Wrong>) -> Self {
+        let Wrong { what, remedy } = wrong.into();
+        Self { line, what, remedy }
+    }
+}
+
+/// What a person does about a file, or a token in it, that cannot be read.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Remedy {
+    /// Correct what stands there.
+    #[default]
+    Correct,
+    /// Say what the file is.
+    NameFormat,
+    /// Say whose token it is.
+    NameOwner,
+    /// Say how long a code lasts.
+    NamePeriod,
+    /// Give the key or password of the file.
+    GiveKey,
+    /// Give another one.
+    GiveRightKey,
+    /// Export it once more, it is damaged.
+    ExportAgain,
+    /// Export it once more, without a password.
+    ExportPlain,
+    /// Take the DTD out.
+    DropDtd,
+}
+
+/// What is wrong, wherever it stands.
+#[derive(Clone, Debug)]
+struct Wrong {
+    what: String,
+    remedy: Remedy,
+}
+
+impl<T: Into<String>> From<T> for Wrong {
+    fn from(what: T) -> Self {
+        let (what, remedy) = (what.into(), Remedy::Correct);
+        Self { what, remedy }
+    }
+}
+
+impl Remedy {
+    fn of(self, what: impl Into<String>) -> Wrong {
+        let (what, remedy) = (what.into(), self);
+        Wrong { what, remedy }
     }
 }
 
@@ -278,7 +323,7 @@ struct Parts<'t> {
 
 impl Parts<'_> {
     /// What is absent has the default of RFC 6238 and RFC 4226.
-    fn found(self, line: usize, key: Result<OtpKey, String>) -> Result<Found, Fault> {
+    fn found(self, line: usize, key: Result<OtpKey, impl Into<Wrong>>) -> Result<Found, Fault> {
         let fault = |what: String| Fault::new(line, what);
         let given = |text: Option<&str>| text.map(|text| text.trim().to_owned());
         let moving_factor = match self.kind.trim().to_ascii_lowercase().as_str() {
@@ -340,7 +385,7 @@ impl Parts<'_> {
             line,
             user: self.user.filter(named).map(|text| text.trim().to_owned()),
             serial,
-            key: key.map_err(fault)?,
+            key: key.map_err(|wrong| Fault::new(line, wrong))?,
             algorithm,
             digits,
             moving_factor,

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::secret::{OtpKey, SecretBytes, SecretString};
 use crate::token_file::xml::{attribute, child, children, document, line, text};
-use crate::token_file::{Fault, Found, Parts, Said, Tokens, key};
+use crate::token_file::{Fault, Found, Parts, Remedy, Said, Tokens, Wrong, key};
 
 pub(super) fn read(source: &str, said: &Said) -> Result<Tokens, Fault> {
     let document = document(source)?;
@@ -64,16 +64,18 @@ fn token(
     parts.found(number, secret(found, opening))
 }
 
-fn secret(found: Node<'_, '_>, opening: Option<&Opening>) -> Result<OtpKey, String> {
+fn secret(found: Node<'_, '_>, opening: Option<&Opening>) -> Result<OtpKey, Wrong> {
     let secret = child(found, &["Data", "Secret"]).ok_or("the key has no Secret")?;
     if let Some(plain) = text(secret, &["PlainValue"]) {
-        return key(SecretBytes::new(base64(plain).ok_or("secret: not base64")?));
+        return Ok(key(SecretBytes::new(
+            base64(plain).ok_or("secret: not base64")?,
+        ))?);
     }
     let encrypted = child(secret, &["EncryptedValue"]).ok_or("the Secret has no value")?;
     let opening =
         opening.ok_or("the value is encrypted, and the file does not say with which key")?;
     let mac = text(secret, &["ValueMAC"]).and_then(base64);
-    key(opening.open(encrypted, mac.as_deref())?)
+    Ok(key(opening.open(encrypted, mac.as_deref())?)?)
 }
 
 /// What opens the encrypted values of a file.
@@ -93,21 +95,19 @@ fn opening(container: Node<'_, '_>, said: &Said) -> Result<Option<Opening>, Faul
     let Some(encryption) = child(container, &["EncryptionKey"]) else {
         return Ok(None);
     };
-    let fault = |what: &str| Fault::new(line(encryption), what);
+    let fault = |remedy: Remedy, what: &str| Fault::new(line(encryption), remedy.of(what));
     let given = said.key.as_ref();
+    let needed = |what: &str| given.ok_or_else(|| fault(Remedy::GiveKey, what));
     let derived = child(encryption, &["DerivedKey", "KeyDerivationMethod"]);
     let key = match derived {
         Some(method) => {
-            let password = given.ok_or_else(|| fault("the file is encrypted with a password"))?;
-            derive(method, password).map_err(|what| fault(&what))?
+            let password = needed("the file is encrypted with a password")?;
+            derive(method, password).map_err(|what| fault(Remedy::Correct, &what))?
         }
         None => {
-            let given =
-                given.ok_or_else(|| fault("the file is encrypted with a pre-shared key"))?;
-            let key = shared(given.expose());
-            key.ok_or_else(|| {
-                fault("the pre-shared key is not 16, 24 or 32 octets in hex or base64")
-            })?
+            let given = needed("the file is encrypted with a pre-shared key")?;
+            let what = "the pre-shared key is not 16, 24 or 32 octets in hex or base64";
+            shared(given.expose()).ok_or_else(|| fault(Remedy::GiveRightKey, what))?
         }
     };
     let mut opening = Opening { key, mac: None };
@@ -121,7 +121,7 @@ fn opening(container: Node<'_, '_>, said: &Said) -> Result<Option<Opening>, Faul
         let mac_key = match child(method, &["MACKey"]) {
             // It has no MAC of its own: with a wrong key it is wrong, and so is every MAC.
             Some(wrapped) => {
-                let wrong = |_| fault("the key or password does not fit the file");
+                let wrong = |_| Fault::new(line(method), Remedy::GiveRightKey.of(NO_FIT));
                 opening.decrypt(wrapped).map_err(wrong)?
             }
             None => SecretBytes::from(opening.key.as_slice()),
@@ -132,9 +132,9 @@ fn opening(container: Node<'_, '_>, said: &Said) -> Result<Option<Opening>, Faul
 }
 
 impl Opening {
-    fn open(&self, encrypted: Node<'_, '_>, mac: Option<&[u8]>) -> Result<SecretBytes, String> {
+    fn open(&self, encrypted: Node<'_, '_>, mac: Option<&[u8]>) -> Result<SecretBytes, Wrong> {
         let (Some((hash, key)), Some(mac)) = (&self.mac, mac) else {
-            return Err("the encrypted value has no MAC".to_owned());
+            return Err("the encrypted value has no MAC".into());
         };
         let octets = cipher_value(encrypted)?;
         let right = match hash {
@@ -144,24 +144,24 @@ impl Opening {
                 .is_ok_and(|hmac| hmac.chain_update(&octets).verify_slice(mac).is_ok()),
         };
         if !right {
-            return Err(
-                "the MAC is wrong: another key or password, or the file was changed".to_owned(),
-            );
+            let what = "the MAC is wrong: another key or password, or the file was changed";
+            return Err(Remedy::GiveRightKey.of(what));
         }
         self.decrypt(encrypted)
     }
 
     /// AES-CBC: 16 octets of initialisation vector, then the text.
-    fn decrypt(&self, encrypted: Node<'_, '_>) -> Result<SecretBytes, String> {
+    fn decrypt(&self, encrypted: Node<'_, '_>) -> Result<SecretBytes, Wrong> {
         let method = child(encrypted, &["EncryptionMethod"]).map_or("", algorithm_of);
         let length = match method {
             "aes128-cbc" => 16,
             "aes192-cbc" => 24,
             "aes256-cbc" => 32,
-            _ => return Err("the encryption is not AES-CBC".to_owned()),
+            _ => return Err("the encryption is not AES-CBC".into()),
         };
         if self.key.len() != length {
-            return Err(format!("the encryption takes a key of {length} octets"));
+            let what = format!("the encryption takes a key of {length} octets");
+            return Err(Remedy::GiveRightKey.of(what));
         }
         let octets = cipher_value(encrypted)?;
         let (iv, sealed) = octets
@@ -179,7 +179,7 @@ impl Opening {
                 .ok()
                 .and_then(|cipher| cipher.decrypt_padded::<Pkcs7>(&mut buffer).ok()),
         };
-        let plain = plain.ok_or("the key or password does not fit the file")?;
+        let plain = plain.ok_or_else(|| Remedy::GiveRightKey.of(NO_FIT))?;
         Ok(SecretBytes::from(plain))
     }
 }
@@ -238,5 +238,6 @@ fn base64(text: &str) -> Option<Vec<u8>> {
     data_encoding::BASE64.decode(text.as_bytes()).ok()
 }
 
+const NO_FIT: &str = "the key or password does not fit the file";
 /// Most rounds of PBKDF2: some seconds.
 const MAX_COUNT: u32 = 10_000_000;

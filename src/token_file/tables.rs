@@ -3,7 +3,7 @@
 use crate::otp::yubikey;
 use crate::secret::OtpKey;
 use crate::token_file::{
-    Fault, Format, Parts, Said, Tokens, YUBIKEY_SECRET, base32_key, hex_key, key as key_of,
+    Fault, Format, Parts, Remedy, Said, Tokens, YUBIKEY_SECRET, base32_key, hex_key, key as key_of,
 };
 
 /// Fields of a line, trimmed, without the quotes around them. None of these formats has separators in quotes.
@@ -62,10 +62,8 @@ pub(super) fn read(text: &str, format: Format, said: &Said) -> Result<Tokens, Fa
     let asked = said.period.filter(|_| format == Format::Feitian);
     let asked = asked.map(|period| period.as_secs().to_string());
     if format == Format::Feitian && asked.is_none() {
-        return Err(Fault::new(
-            1,
-            "the file does not say how long a code lasts: 30 or 60 seconds",
-        ));
+        let what = "the file does not say how long a code lasts: 30 or 60 seconds";
+        return Err(Fault::new(1, Remedy::NamePeriod.of(what)));
     }
     for (number, line) in rows(text) {
         let columns = fields(line);

@@ -140,7 +140,16 @@ fn damaged_and_hostile_files_are_refused() {
         )]
     );
     let bomb = read(&text("bad-pskc-bomb.xml"), Format::Pskc, &Said::default());
-    assert_eq!(bomb.unwrap_err().what, "a DTD is not allowed");
+    let bomb = bomb.unwrap_err();
+    assert_eq!(
+        (bomb.what.as_str(), bomb.remedy),
+        ("a DTD is not allowed", Remedy::DropDtd)
+    );
+    let cut = &text("pskc-plain.xml")[..200];
+    let cut = read(cut, Format::Pskc, &Said::default()).unwrap_err();
+    assert_eq!(cut.remedy, Remedy::ExportAgain);
+    let other = read("{}", Format::Aegis, &Said::default()).unwrap_err();
+    assert_eq!(other.remedy, Remedy::NameFormat);
     for cut in 0..text("google-migration.txt").len() {
         let text = &text("google-migration.txt")[..cut];
         assert!(
@@ -155,19 +164,20 @@ fn damaged_and_hostile_files_are_refused() {
 
 #[test]
 fn a_wrong_key_a_wrong_mac_and_no_mac_are_refused() {
-    let refusal = |text: &str, key: Option<&str>| {
+    let refused = |text: &str, key: Option<&str>| {
         let said = Said {
             key: key.map(SecretString::from),
             ..Said::default()
         };
         match read(text, Format::Pskc, &said) {
-            Err(fault) => fault.what,
+            Err(fault) => fault,
             Ok(tokens) => {
                 assert_eq!(tokens.found, []);
-                tokens.faults.into_iter().next().unwrap().what
+                tokens.faults.into_iter().next().unwrap()
             }
         }
     };
+    let refusal = |text: &str, key: Option<&str>| refused(text, key).what;
     let psk = text("pskc-aes128-psk.xml");
     let right = Some("12345678901234567890123456789012");
     assert_eq!(
@@ -180,6 +190,16 @@ fn a_wrong_key_a_wrong_mac_and_no_mac_are_refused() {
         wrong.contains("does not fit") || wrong.contains("the MAC is wrong"),
         "{wrong}"
     );
+    for (key, remedy) in [
+        (None, Remedy::GiveKey),
+        (Some("1234"), Remedy::GiveRightKey),
+        (
+            Some("00000000000000000000000000000000"),
+            Remedy::GiveRightKey,
+        ),
+    ] {
+        assert_eq!(refused(&psk, key).remedy, remedy, "{key:?}");
+    }
     let no_mac = psk.replace("MACMethod", "OtherMethod");
     assert_eq!(refusal(&no_mac, right), "the encrypted value has no MAC");
     let other = psk
@@ -187,6 +207,7 @@ fn a_wrong_key_a_wrong_mac_and_no_mac_are_refused() {
         .replace("pskc:ValueMAC>p", "pskc:ValueMAC>q");
     let other = other.replace("pskc:ValueMAC>E", "pskc:ValueMAC>F");
     assert!(refusal(&other, right).starts_with("the MAC is wrong"));
+    assert_eq!(refused(&other, right).remedy, Remedy::GiveRightKey);
     let password = text("pskc-pbkdf2.xml");
     assert_eq!(
         refusal(&password, None),
@@ -202,8 +223,9 @@ fn each_format_says_what_it_lacks() {
     let google = text("google_authenticator_alice");
     let fault = read(&google, Format::GoogleAuthenticator, &alone).unwrap_err();
     assert_eq!(fault.what, "the file does not say whose token it is");
+    assert_eq!(fault.remedy, Remedy::NameOwner);
     let fault = read(&text("feitian-seeds.txt"), Format::Feitian, &alone).unwrap_err();
-    assert!(fault.what.contains("30 or 60 seconds"));
+    assert_eq!(fault.remedy, Remedy::NamePeriod);
     for text in [
         "",
         "\n",
@@ -339,6 +361,6 @@ fn exports_of_other_versions_are_read() {
     ] {
         assert_eq!(Format::of(text), Some(format));
         let fault = read(text, format, &Said::default()).unwrap_err();
-        assert!(fault.what.contains("encrypted"), "{fault:?}");
+        assert_eq!(fault.remedy, Remedy::ExportPlain);
     }
 }

@@ -4,7 +4,7 @@
 
 use roxmltree::{Document, Node};
 
-use crate::token_file::{Fault, Format, Parts, Tokens, hex_key};
+use crate::token_file::{Fault, Format, Parts, Remedy, Tokens, hex_key};
 
 pub(super) fn format(text: &str) -> Option<Format> {
     // By the name alone: a document that cannot be read is to be refused as what it is.
@@ -21,11 +21,11 @@ pub(super) fn format(text: &str) -> Option<Format> {
 pub(super) fn document(text: &str) -> Result<Document<'_>, Fault> {
     Document::parse(text).map_err(|error| {
         let line = usize::try_from(error.pos().row).unwrap_or_default();
-        let what = match error {
-            roxmltree::Error::DtdDetected => "a DTD is not allowed",
-            _ => "not well-formed XML",
+        let wrong = match error {
+            roxmltree::Error::DtdDetected => Remedy::DropDtd.of("a DTD is not allowed"),
+            _ => Remedy::ExportAgain.of("not well-formed XML"),
         };
-        Fault::new(line, what)
+        Fault::new(line, wrong)
     })
 }
 

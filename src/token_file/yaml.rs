@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::secret::SecretString;
-use crate::token_file::{Fault, Found, Knows, Parts, Tokens, hex_key, line_at};
+use crate::token_file::{Fault, Found, Knows, Parts, Remedy, Tokens, hex_key, line_at};
 
 #[derive(Deserialize)]
 struct Token {
@@ -31,7 +31,7 @@ pub(super) fn privacyidea(text: &str) -> Result<Tokens, Fault> {
         // The error of the library may quote a value.
         let line = error.location().map_or(1, |place| place.line());
         let line = usize::try_from(line).unwrap_or_default();
-        Fault::new(line, "not an export of privacyIDEA")
+        Fault::new(line, Remedy::NameFormat.of("not an export of privacyIDEA"))
     })?;
     let mut tokens = Tokens::default();
     let places = text

@@ -9,14 +9,39 @@ use crate::cli::error::CliError;
 use crate::cli::import::rows::understood;
 use crate::cli::import::seen::{aliases, groups};
 use crate::cli::import::{Import, Make, OnConflict, Source};
-use crate::csv::{Ignore, Reader, Row};
+use crate::csv::{Reader, Row};
 use crate::model::user_key::UserKey;
 use crate::secret::SecretString;
 
 /// Rows that are sent together, and the lines they come from.
 pub(super) struct Batch {
     pub(super) request: ImportRequest,
-    pub(super) lines: Vec<u64>,
+    pub(super) from: Vec<Stands>,
+}
+
+/// Where a row stands: its place among the rows, from 0, and its line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stands {
+    pub(super) place: u64,
+    pub(super) line: u64,
+}
+
+/// Some rows of a file, by their places.
+#[derive(Clone, Copy)]
+pub(super) enum Rows<'t> {
+    /// All but those in either.
+    AllBut(&'t HashSet<u64>, &'t HashSet<u64>),
+    /// These.
+    Only(&'t HashSet<u64>),
+}
+
+impl Rows<'_> {
+    fn have(self, place: u64) -> bool {
+        match self {
+            Self::AllBut(some, others) => !some.contains(&place) && !others.contains(&place),
+            Self::Only(some) => some.contains(&place),
+        }
+    }
 }
 
 /// The file cut into batches. Rows of one user are never in two.
@@ -26,8 +51,9 @@ pub(super) struct Batches<'t> {
     /// Whether the server is only asked.
     pub(super) dry_run: bool,
     existing: &'static str,
-    /// Rows that are left out, as was found when all were looked at.
-    left: &'t HashSet<u64>,
+    link: bool,
+    /// Which rows.
+    wanted: Rows<'t>,
     /// The place of the next row in the file.
     place: u64,
     /// The row that did not fit into the batch before.
@@ -35,7 +61,7 @@ pub(super) struct Batches<'t> {
 }
 
 struct Kept {
-    line: u64,
+    from: Stands,
     user: UserKey,
     row: ImportRow,
     /// What it takes in JSON at most.
@@ -47,12 +73,10 @@ impl<'t> Batches<'t> {
         source: Source<'t>,
         make: Make,
         import: &Import,
-        ignore: &Ignore,
-        (left, dry_run): (&'t HashSet<u64>, bool),
+        (wanted, dry_run): (Rows<'t>, bool),
     ) -> Result<Self, CliError> {
-        let rows = source
-            .rows(ignore)
-            .map_err(|fault| CliError::usage(fault.what))?;
+        let rows = source.rows(&import.ignore());
+        let rows = rows.map_err(|fault| CliError::usage(fault.what))?;
         let existing = match import.on_conflict {
             OnConflict::Skip => "skip",
             OnConflict::Fail => "fail",
@@ -62,7 +86,8 @@ impl<'t> Batches<'t> {
             make,
             dry_run,
             existing,
-            left,
+            link: import.link,
+            wanted,
             place: 0,
             kept: None,
         })
@@ -75,10 +100,11 @@ impl<'t> Batches<'t> {
         }
         loop {
             let row = self.rows.next()?;
+            let place = self.place;
             self.place += 1;
             // What is wrong was said when all rows were looked at.
             let Ok(row) = row else { continue };
-            if self.left.contains(&(self.place - 1)) {
+            if !self.wanted.have(place) {
                 continue;
             }
             let Some((user, factor)) = understood(&row, self.make) else {
@@ -87,8 +113,9 @@ impl<'t> Batches<'t> {
             let written = written(&row, &user, factor.as_ref(), self.make);
             // An octet of a text is six at most when it is escaped.
             let octets = FIELDS + 6 * (written.user.len() + row.length());
+            let line = row.line;
             return Some(Kept {
-                line: row.line,
+                from: Stands { place, line },
                 user,
                 row: written,
                 octets,
@@ -97,17 +124,17 @@ impl<'t> Batches<'t> {
     }
 
     pub(super) fn next(&mut self) -> Option<Batch> {
-        let (mut lines, mut rows) = (Vec::new(), Vec::new());
+        let (mut from, mut rows) = (Vec::new(), Vec::new());
         let (mut last, mut octets): (Option<UserKey>, _) = (None, HEAD);
         while let Some(row) = self.row() {
             let same = last.as_ref() == Some(&row.user) && !row.user.is_stock();
-            let full = lines.len() >= ROWS || octets + row.octets > BODY;
-            if full && !same || lines.len() >= MOST || octets + row.octets > LARGE {
+            let full = rows.len() >= ROWS || octets + row.octets > BODY;
+            if full && !same || rows.len() >= MOST || octets + row.octets > LARGE {
                 self.kept = Some(row);
                 break;
             }
             octets += row.octets;
-            lines.push(row.line);
+            from.push(row.from);
             rows.push(row.row);
             last = Some(row.user);
         }
@@ -115,14 +142,15 @@ impl<'t> Batches<'t> {
             Make::Tokens => "tokens",
             Make::Users => "users",
         };
-        (!lines.is_empty()).then(|| Batch {
+        (!rows.is_empty()).then(|| Batch {
             request: ImportRequest {
                 make: make.to_owned(),
                 on_conflict: Some(self.existing.to_owned()),
                 dry_run: self.dry_run,
+                link: self.link,
                 rows,
             },
-            lines,
+            from,
         })
     }
 }

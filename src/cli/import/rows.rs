@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use crate::admin::About;
 use crate::cli::columns;
 use crate::cli::columns::{Brought, Factor};
-use crate::cli::import::seen::{Seen, aliases, details, groups};
+use crate::cli::import::seen::{Again, Seen, aliases, details, groups};
 use crate::cli::import::{Make, Source};
 use crate::credential::Hash;
-use crate::csv::{Fault, Ignore, Row};
+use crate::csv::{Fault, Ignore, Reader, Row};
 use crate::model::id::Serial;
 use crate::model::user_key::UserKey;
 use crate::time::{Clock as _, SystemClock, UnixTime};
@@ -28,18 +28,31 @@ pub(super) struct Looked {
     pub(super) heading: Option<&'static str>,
     /// Which rows are left out, by their place in the file from 0.
     pub(super) left: HashSet<u64>,
+    /// Those whose token another row makes, for another user: it counts for theirs, too.
+    pub(super) twins: HashSet<u64>,
 }
 
-pub(super) fn look(source: Source<'_>, make: Make, ignore: &Ignore) -> Looked {
+impl Looked {
+    /// Leaves further rows out.
+    pub(super) fn leave(&mut self, places: Vec<u64>) {
+        for place in places {
+            self.bad += 1;
+            if !self.twins.remove(&place) {
+                self.rows = self.rows.saturating_sub(1);
+            }
+            self.left.insert(place);
+        }
+    }
+}
+
+/// Looks at every row; `link`: one token may count for the users of two rows.
+pub(super) fn look(source: Source<'_>, make: Make, ignore: &Ignore, link: bool) -> Looked {
     let mut looked = Looked::default();
-    let mut seen = Seen::default();
+    let mut seen = Seen::new(link);
     let mut rows = match source.rows(ignore) {
         Ok(rows) => rows,
         Err(fault) => {
-            looked.heading = Some(match source.rows(&Ignore::Unknown) {
-                Ok(_) => "correct it, or leave columns out: --ignore-columns",
-                Err(_) => NAMES,
-            });
+            looked.heading = Some(unknown_columns(source, make));
             looked.bad = 1;
             looked.faults.push(fault);
             return looked;
@@ -71,11 +84,15 @@ pub(super) fn look(source: Source<'_>, make: Make, ignore: &Ignore) -> Looked {
         let faults = match row {
             Err(fault) => vec![fault],
             Ok(row) => {
-                let checked = check(&row, make, now).and_then(|(user, _)| {
-                    let first = seen.check(&row, &user, make);
+                let checked = check(&row, make, now).and_then(|(user, factor)| {
+                    let first = seen.check(&row, (&user, factor.as_ref()), make);
                     looked.twice += u64::from(first.is_err());
                     first.map_err(|what| vec![what])
                 });
+                if checked == Ok(Again::ForAnother) {
+                    looked.twins.insert(place - 1);
+                    continue;
+                }
                 let faults = checked.err().unwrap_or_default().into_iter();
                 faults
                     .map(|what| row.fault(&columns::NAMES, what))
@@ -93,6 +110,18 @@ pub(super) fn look(source: Source<'_>, make: Make, ignore: &Ignore) -> Looked {
         }
     }
     looked
+}
+
+/// What to do about columns that are not known. Where what is needed goes by another name, leaving columns out would not
+/// help.
+fn unknown_columns(source: Source<'_>, make: Make) -> &'static str {
+    let needed = |rows: &Reader<_>| {
+        rows.has(columns::USER) && (make == Make::Users || rows.has(columns::SECRET))
+    };
+    match source.rows(&Ignore::Unknown) {
+        Ok(rows) if needed(&rows) => "correct it, or leave columns out: --ignore-columns",
+        _ => NAMES,
+    }
 }
 
 /// User and factor of a row that was looked at.
@@ -160,6 +189,21 @@ fn about_faults(row: &Row<'_>, now: UnixTime) -> Vec<String> {
     if details(row).is_none() {
         return all;
     }
+    // Details do not depend on the name.
+    let Ok(user) = UserKey::parse("user") else {
+        return all;
+    };
+    let whole = About {
+        aliases: aliases(row).map(str::to_owned).collect(),
+        groups: groups(row).map(str::to_owned).collect(),
+        display_name: columns::display_name(row).map(str::to_owned),
+        phone: text(columns::PHONE),
+        email: text(columns::EMAIL),
+        class: text(columns::CLASS),
+    };
+    if whole.check(user.clone(), now).is_ok() {
+        return all;
+    }
     for part in [
         About {
             aliases: aliases(row).map(str::to_owned).collect(),
@@ -186,12 +230,8 @@ fn about_faults(row: &Row<'_>, now: UnixTime) -> Vec<String> {
             ..About::default()
         },
     ] {
-        // Details do not depend on the name.
-        if let Ok(user) = UserKey::parse("user")
-            && let Err(why) = part.check(user, now)
-        {
-            all.push(why.to_string());
-        }
+        let checked = part.check(user.clone(), now);
+        all.extend(checked.err().map(|why| why.to_string()));
     }
     all
 }

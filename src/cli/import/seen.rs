@@ -1,11 +1,13 @@
 //! What the rows so far have said: nothing may be said twice.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
+use std::collections::hash_map::Entry;
+use std::hash::{BuildHasher as _, Hash, RandomState};
 
 use zeroize::Zeroizing;
 
 use crate::cli::columns;
+use crate::cli::columns::{Brought, Factor};
 use crate::cli::import::Make;
 use crate::csv::Row;
 use crate::model::user_key::UserKey;
@@ -14,15 +16,35 @@ use crate::model::user_key::UserKey;
 /// half is made.
 #[derive(Default)]
 pub(super) struct Seen {
+    /// Whether one token may count for two users.
+    link: bool,
     /// The line that made the user, by a hash of the name: a million names are megabytes.
     users: HashMap<u64, u64>,
     serials: HashMap<u64, u64>,
     /// Lines by a hash of user and key.
     keys: HashMap<u64, u64>,
-    /// Lines by a hash of the key, whosever it is.
-    secrets: HashMap<u64, u64>,
+    /// By a hash of the key, whosever it is.
+    secrets: HashMap<u64, Secret>,
     last: Option<First>,
     state: RandomState,
+}
+
+/// The first row that has a key.
+#[derive(Clone, Copy)]
+struct Secret {
+    line: u64,
+    /// Hash of what kind of codes it makes.
+    codes: u64,
+    in_stock: bool,
+}
+
+/// What a row is to those before it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Again {
+    /// Something new.
+    New,
+    /// The token of one of them, for another user.
+    ForAnother,
 }
 
 /// The first row of the user whose rows are read.
@@ -34,30 +56,44 @@ struct First {
 }
 
 impl Seen {
+    pub(super) fn new(link: bool) -> Self {
+        Self {
+            link,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn check(
         &mut self,
         row: &Row<'_>,
-        user: &UserKey,
+        (user, factor): (&UserKey, Option<&Brought>),
         make: Make,
-    ) -> Result<(), String> {
+    ) -> Result<Again, String> {
+        let mut again = Again::New;
         if make == Make::Users {
             self.check_user(row, user)?;
         }
         if let Some(secret) = row.get(columns::SECRET) {
             let secret = Zeroizing::new(secret.to_ascii_uppercase());
             let hash = self.state.hash_one((user, secret.as_str()));
-            if let Some(line) = self.keys.insert(hash, row.line) {
+            let own = (!user.is_stock()).then(|| self.keys.insert(hash, row.line));
+            if let Some(Some(line)) = own {
                 return Err(format!("secret: the same user and key as in line {line}"));
             }
             // Blanks, hyphens and letter case make no other key.
             let letters = secret.bytes().filter(u8::is_ascii_alphanumeric);
             let letters: Zeroizing<Vec<u8>> = Zeroizing::new(letters.collect());
             let hash = self.state.hash_one(letters.as_slice());
-            if let Some(line) = self.secrets.insert(hash, row.line) {
-                return Err(format!(
-                    "secret: the same as in line {line}; two tokens of one key would accept one code twice: \
-                     import it for one user, then `oncegate token link SERIAL USER`"
-                ));
+            let secret = Secret {
+                line: row.line,
+                codes: self.state.hash_one(codes(factor)),
+                in_stock: user.is_stock(),
+            };
+            match self.secrets.entry(hash) {
+                Entry::Occupied(first) => {
+                    again = Self::twin(self.link, make, *first.get(), secret)?
+                }
+                Entry::Vacant(free) => drop(free.insert(secret)),
             }
         }
         if let Some(serial) = row.get(columns::SERIAL) {
@@ -66,7 +102,32 @@ impl Seen {
                 return Err(format!("serial: the same as in line {line}"));
             }
         }
-        Ok(())
+        Ok(again)
+    }
+
+    /// A row whose key another row has for another user.
+    fn twin(link: bool, make: Make, first: Secret, second: Secret) -> Result<Again, String> {
+        let line = first.line;
+        let what = format!(
+            "secret: the same as in line {line}; two tokens of one key would accept one code twice"
+        );
+        if first.in_stock || second.in_stock {
+            Err(format!("{what}: leave one of them out"))
+        } else if first.codes != second.codes {
+            Err(format!(
+                "{what}, and as they make other codes, one cannot count for both users"
+            ))
+        } else if link {
+            Ok(Again::ForAnother)
+        } else if make == Make::Tokens {
+            Err(format!(
+                "{what}: if the two users share the device, let one token count for both: --link"
+            ))
+        } else {
+            Err(format!(
+                "{what}: import it for one user, then `oncegate token link SERIAL USER`"
+            ))
+        }
     }
 
     /// A further row of a user is for a further token, and says nothing else of the user.
@@ -98,6 +159,22 @@ impl Seen {
             details,
         });
         Ok(())
+    }
+}
+
+/// What kind of codes a token makes.
+fn codes(factor: Option<&Brought>) -> impl Hash {
+    match factor {
+        Some(Brought::Factor(Factor::Totp { parameters, .. })) => {
+            let (algorithm, digits) = (parameters.algorithm, parameters.digits);
+            let period = parameters.period.as_secs();
+            ("totp", algorithm.as_str(), digits.get(), period)
+        }
+        Some(Brought::Factor(Factor::Hotp {
+            algorithm, digits, ..
+        })) => ("hotp", algorithm.as_str(), digits.get(), 0),
+        Some(Brought::Yubikey { .. }) => ("yubikey", "", 0, 0),
+        Some(Brought::Factor(Factor::Password(_))) | None => ("", "", 0, 0),
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::api::{self, ImportUsers};
 use crate::cli::error::{CliError, Exit};
-use crate::cli::import::batches::Batches;
+use crate::cli::import::batches::{Batches, Stands};
 use crate::cli::import::rows::SHOWN;
 use crate::cli::output;
 use crate::cli::transport::Transport;
@@ -21,25 +21,59 @@ pub(super) struct Done {
     pub(super) rows: u64,
     pub(super) users: u64,
     pub(super) tokens: u64,
+    /// Tokens of others that count for users of the file, too.
+    pub(super) linked: u64,
+    /// Tokens that are there as the file describes them.
+    pub(super) there: u64,
     pub(super) skipped: u64,
-    /// Malformed rows left out.
+    /// Rows left out that cannot be imported.
     pub(super) bad: u64,
     pub(super) dry_run: bool,
 }
 
-/// Sends a file and says how that ended.
-pub(super) async fn send(
-    batches: Batches<'_>,
+impl Done {
+    fn made(&self) -> bool {
+        !self.dry_run && self.users + self.tokens + self.linked > 0
+    }
+}
+
+/// What came of some rows.
+pub(super) struct Asked {
+    pub(super) done: Done,
+    pub(super) refusals: Refusals,
+    /// Why it stopped before the end.
+    pub(super) stopped: Option<CliError>,
+}
+
+impl Asked {
+    /// What came of further rows, too.
+    pub(super) fn add(&mut self, more: Self) {
+        let (done, further) = (&mut self.done, more.done);
+        done.rows += further.rows;
+        done.users += further.users;
+        done.tokens += further.tokens;
+        done.linked += further.linked;
+        done.there += further.there;
+        done.skipped += further.skipped;
+        self.refusals.add_all(more.refusals);
+        self.stopped = self.stopped.take().or(more.stopped);
+    }
+}
+
+/// How an import ended.
+pub(super) fn ended(
+    done: Done,
+    refusals: Refusals,
+    stopped: Option<CliError>,
     name: &str,
-    api: &Arc<Transport>,
-    bar: &ProgressBar,
 ) -> Result<Done, CliError> {
-    let (done, refusals, stopped) = exchange(batches, api, bar).await?;
-    let next = refusals.next().unwrap_or("correct the file");
+    let next = refusals
+        .next()
+        .unwrap_or("correct the file, or leave these rows out: --skip-bad");
     let stopped = stopped.or_else(|| refusals.error(name));
     match stopped {
         None => Ok(done),
-        Some(error) if done.dry_run || done.users + done.tokens == 0 => {
+        Some(error) if !done.made() => {
             Err(error.remedy_or(format!("{next}; nothing was imported")))
         }
         Some(error) => Err(error.remedy(format!(
@@ -56,12 +90,12 @@ pub(super) async fn exchange(
     mut batches: Batches<'_>,
     api: &Arc<Transport>,
     bar: &ProgressBar,
-) -> Result<(Done, Refusals, Option<CliError>), CliError> {
+) -> Result<Asked, CliError> {
     let mut done = Done {
         dry_run: batches.dry_run,
         ..Done::default()
     };
-    let mut ways: JoinSet<(Vec<u64>, Result<api::Imported, CliError>)> = JoinSet::new();
+    let mut ways: JoinSet<(Vec<Stands>, Result<api::Imported, CliError>)> = JoinSet::new();
     let mut stopped: Option<CliError> = None;
     let mut refusals = Refusals::default();
     loop {
@@ -73,31 +107,37 @@ pub(super) async fn exchange(
             let api = Arc::clone(api);
             ways.spawn(async move {
                 let answer = api.hand_over::<ImportUsers>(batch.request).await;
-                (batch.lines, answer)
+                (batch.from, answer)
             });
         }
         let Some(answered) = ways.join_next().await else {
             break;
         };
-        let (lines, answer) = answered.map_err(|error| CliError::unavailable(error.to_string()))?;
+        let (from, answer) = answered.map_err(|error| CliError::unavailable(error.to_string()))?;
         match answer {
             Ok(made) => {
-                refusals.add(&lines, &made.refused);
-                done.rows += lines.len() as u64;
+                refusals.add(&from, &made.refused);
+                done.rows += from.len() as u64;
                 // A batch with a refused row is not made at all; the counts say what it would make.
                 if made.refused.is_empty() || done.dry_run {
                     done.users += made.users as u64;
                     done.tokens += made.tokens as u64;
+                    done.linked += made.linked as u64;
+                    done.there += made.there as u64;
                     done.skipped += made.skipped as u64;
                 }
-                bar.inc(lines.len() as u64);
+                bar.inc(from.len() as u64);
             }
             Err(error) => {
                 stopped.get_or_insert(error);
             }
         }
     }
-    Ok((done, refusals, stopped))
+    Ok(Asked {
+        done,
+        refusals,
+        stopped,
+    })
 }
 
 /// Rows that the server refuses.
@@ -110,26 +150,41 @@ pub(super) struct Refusals {
     missing: bool,
     /// The first [`SHOWN`] in the order of their answers.
     pub(super) faults: Vec<Fault>,
+    /// The places of all.
+    pub(super) places: Vec<u64>,
     exit: Option<Exit>,
 }
 
 impl Refusals {
-    fn add(&mut self, lines: &[u64], refused: &[api::ImportRefusal]) {
+    fn add(&mut self, from: &[Stands], refused: &[api::ImportRefusal]) {
         for refusal in refused {
             self.count += 1;
             let exit = match refusal.kind.as_str() {
-                "conflict" => Exit::Conflict,
+                "conflict" | "exists" => Exit::Conflict,
                 "not-found" => Exit::NotFound,
                 _ => Exit::Usage,
             };
             self.exit.get_or_insert(exit);
-            self.exists |= refusal.detail.contains("already");
+            self.exists |= refusal.kind == "exists";
             self.missing |= exit == Exit::NotFound;
+            let Some(Stands { place, line }) = from.get(refusal.row).copied() else {
+                continue;
+            };
+            self.places.push(place);
             if self.faults.len() < SHOWN {
-                let line = lines.get(refusal.row).copied().unwrap_or_default();
                 self.faults.push(Fault::new(line, refusal.detail.clone()));
             }
         }
+    }
+
+    fn add_all(&mut self, more: Self) {
+        self.count += more.count;
+        self.exists |= more.exists;
+        self.missing |= more.missing;
+        self.exit = self.exit.or(more.exit);
+        self.places.extend(more.places);
+        let room = SHOWN.saturating_sub(self.faults.len());
+        self.faults.extend(more.faults.into_iter().take(room));
     }
 
     /// What to do about them.

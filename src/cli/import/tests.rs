@@ -14,14 +14,16 @@ fn import() -> Import {
         map: Vec::new(),
         ignore_columns: None,
         on_conflict: OnConflict::Fail,
+        link: false,
+        unread: 0,
     }
 }
 
 fn batches(text: &str) -> Vec<Batch> {
     let source = Source::new(text.as_bytes());
-    let looked = look(source, Make::Users, &Ignore::Nothing);
-    let pass = (&looked.left, false);
-    let batches = Batches::new(source, Make::Users, &import(), &Ignore::Nothing, pass);
+    let looked = look(source, Make::Users, &Ignore::Nothing, false);
+    let pass = (Rows::AllBut(&looked.left, &looked.twins), false);
+    let batches = Batches::new(source, Make::Users, &import(), pass);
     let mut batches = batches.unwrap();
     std::iter::from_fn(|| batches.next()).collect()
 }
@@ -32,7 +34,8 @@ fn the_body_is_what_the_api_reads() {
         "user,realm,groups,kind,secret,counter\nalice,staff,a; b,hotp,{SECRET},7\nbob,,,,,\n"
     );
     let batch = batches(&text).remove(0);
-    assert_eq!(batch.lines, [2, 3]);
+    let lines: Vec<u64> = batch.from.iter().map(|stands| stands.line).collect();
+    assert_eq!(lines, [2, 3]);
     let body = serde_json::to_vec(&batch.request).unwrap();
     let read: api::ImportRequest = serde_json::from_slice(&body).unwrap();
     assert_eq!(read.make, "users");
@@ -60,7 +63,7 @@ fn rows_of_one_user_stay_together() {
     push!(text, "twin,{twin}\ntwin,{second}\nlast,{last}\n");
     let sizes: Vec<_> = batches(&text)
         .iter()
-        .map(|batch| batch.lines.len())
+        .map(|batch| batch.from.len())
         .collect();
     assert_eq!(sizes, [ROWS + 1, 1]);
 }
@@ -72,16 +75,32 @@ fn bad_rows_are_counted_and_the_first_are_told() {
         push!(text, "u{user},{},nowhere\n", secret(user));
     }
     push!(text, "good,{SECRET},a@b\n");
-    let looked = look(Source::new(text.as_bytes()), Make::Users, &Ignore::Nothing);
+    let looked = look(
+        Source::new(text.as_bytes()),
+        Make::Users,
+        &Ignore::Nothing,
+        false,
+    );
     assert_eq!((looked.rows, looked.bad), (1, SHOWN as u64 + 5));
     assert_eq!(looked.faults.len(), SHOWN);
     assert_eq!(looked.faults[0].line, 2);
     assert!(looked.faults[0].what.starts_with("email"));
     // What only users have is not looked at where tokens are made.
     assert_eq!(
-        look(Source::new(text.as_bytes()), Make::Tokens, &Ignore::Nothing).bad,
+        look(
+            Source::new(text.as_bytes()),
+            Make::Tokens,
+            &Ignore::Nothing,
+            false
+        )
+        .bad,
         0
     );
-    let heading = look(Source::new(b"user\na\n"), Make::Tokens, &Ignore::Nothing);
+    let heading = look(
+        Source::new(b"user\na\n"),
+        Make::Tokens,
+        &Ignore::Nothing,
+        false,
+    );
     assert_eq!((heading.bad, heading.heading.is_some()), (1, true));
 }

@@ -18,7 +18,8 @@ use crate::cli::output;
 use crate::csv::{Fault, quoted};
 use crate::otp::Period;
 use crate::otpauth::encode_base32;
-use crate::token_file::{FORMATS, Format, Found, Knows, Moves, Said, Tokens, read};
+use crate::token_file;
+use crate::token_file::{FORMATS, Format, Found, Knows, Moves, Remedy, Said, Tokens, read};
 
 #[derive(Debug, Args)]
 pub(crate) struct TokenImport {
@@ -34,6 +35,10 @@ pub(crate) struct TokenImport {
     /// `.google_authenticator` file]
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
+    /// Where two users share a device: let the token that one of them has count for the other, too, instead of
+    /// refusing its key
+    #[arg(long)]
+    link: bool,
     /// How long a code lasts, where the file does not say it: 30 or 60 seconds
     #[arg(long, value_name = "SECONDS", value_parser = period)]
     period: Option<Period>,
@@ -72,7 +77,8 @@ fn period(text: &str) -> Result<Period, String> {
 }
 
 impl TokenImport {
-    pub(crate) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+    pub(crate) async fn run(mut self, context: &Context) -> Result<Exit, CliError> {
+        self.import.link = self.link;
         let (import, name) = (&self.import, self.import.name());
         if self.key_stdin && import.file == Path::new("-") {
             return Err(CliError::usage("stdin cannot be both the file and its key")
@@ -99,23 +105,19 @@ impl TokenImport {
             period: self.period,
             key: input::given_secret(None, self.key_stdin, ask)?,
         };
-        let tokens = read(utf8, format, &said).map_err(|fault| {
+        let mut tokens = read(utf8, format, &said).map_err(|fault| {
             let place = Fault::new(fault.line as u64, fault.what);
             CliError::usage(format!(
                 "{name}: the file cannot be read as {}",
                 format.name()
             ))
             .findings(vec![finding(&name, &place)])
-            .remedy(format!("{}; nothing was imported", remedy(&place.what)))
+            .remedy(format!("{}; nothing was imported", words(fault.remedy)))
         })?;
-        let unknown = tokens.unknown_hashes;
-        let (tokens, faults) = sorted(tokens);
-        notes(&tokens, unknown, context);
+        let faults = sorted(std::mem::take(&mut tokens.faults));
+        notes(&tokens, context);
         if !faults.is_empty() && (!import.skip_bad || tokens.found.is_empty()) {
-            let (bad, shown) = (faults.len() as u64, faults.get(..SHOWN.min(faults.len())));
-            let error = refused(&name, bad, shown.unwrap_or_default(), Exit::Usage);
-            let remedy = "correct the file, or leave these tokens out: --skip-bad";
-            return Err(error.remedy(format!("{remedy}; nothing was imported")));
+            return Err(bad(&name, faults));
         }
         for fault in &faults {
             let (line, what) = (fault.line, &fault.what);
@@ -123,16 +125,16 @@ impl TokenImport {
                 .out
                 .note(&format!("Left out: {name}:{line}: {what}"));
         }
+        self.import.unread = faults.len() as u64;
         let (text, lines) = rows(&tokens);
         let (text, lines) = (text.as_bytes(), lines.as_slice());
-        import
-            .rows(Source { text, lines }, Make::Tokens, context)
-            .await
+        let source = Source { text, lines };
+        self.import.rows(source, Make::Tokens, context).await
     }
 }
 
 /// What a reader should know of the tokens beside what becomes of them.
-fn notes(tokens: &Tokens, unknown: u64, context: &Context) {
+fn notes(tokens: &Tokens, context: &Context) {
     let owned = tokens.found.iter().filter(|token| token.user.is_some());
     let known = owned.filter(|token| token.knows != Knows::default());
     let known = known.count() as u64;
@@ -142,6 +144,7 @@ fn notes(tokens: &Tokens, unknown: u64, context: &Context) {
             "With the PIN or password of the owner, who keeps an own one: {what}"
         ));
     }
+    let unknown = tokens.unknown_hashes;
     if unknown > 0 {
         context.out.note(&format!(
             "PINs and passwords left out, since their hashes are of no known form: {unknown}"
@@ -193,30 +196,42 @@ fn known(name: &str, text: &str) -> Result<Option<Format>, CliError> {
     Err(CliError::usage(format!("{name}: {what}")).remedy(format!("{next}; nothing was imported")))
 }
 
-/// What to do about a file that cannot be read.
-fn remedy(what: &str) -> &'static str {
-    match what {
-        what if what.contains("whose token") => "say it: --user NAME",
-        what if what.contains("without a password") => "export it again",
-        what if what.contains("DTD") => "take the DOCTYPE out of the file",
-        what if what.contains("30 or 60") => "say it: --period 30 or --period 60",
-        what if what.contains("encrypted with") => "give the key or password: --key-stdin",
-        what if what.contains("key") => "give the right key or password: --key-stdin",
-        _ => "name its format: --format NAME",
+/// What to do about a file, or a token in it, that cannot be read.
+const fn words(remedy: Remedy) -> &'static str {
+    match remedy {
+        Remedy::Correct => "correct the file, or leave these tokens out: --skip-bad",
+        Remedy::NameFormat => "name its format: --format NAME",
+        Remedy::NameOwner => "say it: --user NAME",
+        Remedy::NamePeriod => "say it: --period 30 or --period 60",
+        Remedy::GiveKey => "give the key or password: --key-stdin",
+        Remedy::GiveRightKey => "give the right key or password: --key-stdin",
+        Remedy::ExportAgain => "export it again",
+        Remedy::ExportPlain => "export it without a password",
+        Remedy::DropDtd => "take the DOCTYPE out of the file",
     }
 }
 
-/// The tokens, and what is wrong with the others.
-fn sorted(tokens: Tokens) -> (Tokens, Vec<Fault>) {
-    let faults = tokens.faults.into_iter();
-    let faults = faults.map(|fault| Fault::new(fault.line as u64, fault.what));
-    let mut faults: Vec<Fault> = faults.collect();
-    faults.sort_by_key(|fault| fault.line);
-    let tokens = Tokens {
-        found: tokens.found,
-        ..Tokens::default()
+/// Tokens of a file that cannot be read. Where all of them want the same, that is what is advised.
+fn bad(name: &str, faults: Vec<token_file::Fault>) -> CliError {
+    let mut remedies = faults.iter().map(|fault| fault.remedy);
+    let first = remedies.next().unwrap_or_default();
+    let remedy = if remedies.all(|other| other == first) {
+        first
+    } else {
+        Remedy::Correct
     };
-    (tokens, faults)
+    let count = faults.len() as u64;
+    let shown = faults.into_iter().take(SHOWN);
+    let shown = shown.map(|fault| Fault::new(fault.line as u64, fault.what));
+    let shown: Vec<Fault> = shown.collect();
+    refused(name, count, &shown, Exit::Usage)
+        .remedy(format!("{}; nothing was imported", words(remedy)))
+}
+
+/// In the order of the file.
+fn sorted(mut faults: Vec<token_file::Fault>) -> Vec<token_file::Fault> {
+    faults.sort_by_key(|fault| fault.line);
+    faults
 }
 
 /// The tokens as CSV of one's own, and the line of each.

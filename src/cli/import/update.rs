@@ -19,10 +19,10 @@ use crate::api::{ListUsers, SetUser, User, UserChange, UserPage};
 use crate::cli::columns;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::import::batches::Batches;
+use crate::cli::import::batches::Rows;
 use crate::cli::import::rows::check;
 use crate::cli::import::seen::{aliases, groups};
-use crate::cli::import::send::send;
+use crate::cli::import::send::{Asked, ended};
 use crate::cli::import::{Import, Make, OnConflict, Source};
 use crate::cli::output::{self, Table, or_dash, printable};
 use crate::cli::paging;
@@ -185,17 +185,17 @@ impl UserImport {
         context: &Context,
     ) -> Result<(), CliError> {
         if !plan.created.is_empty() {
-            let batches = Batches::new(
-                source,
-                Make::Users,
-                &self.import,
-                &self.import.ignore(),
-                (left, false),
-            )?;
-            let bar = output::progress(context.out, "import", rows.len() as u64);
-            let sent = send(batches, &self.import.name(), api, &bar).await;
-            bar.finish_and_clear();
-            sent?;
+            let none = HashSet::new();
+            let wanted = (Rows::AllBut(left, &none), rows.len() as u64);
+            let asked = self
+                .import
+                .asked((source, Make::Users), (wanted, false), api, context);
+            let Asked {
+                done,
+                refusals,
+                stopped,
+            } = asked.await?;
+            ended(done, refusals, stopped, &self.import.name())?;
         }
         let mut changes: BTreeMap<&str, UserChange> = BTreeMap::new();
         for difference in &plan.changed {

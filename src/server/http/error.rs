@@ -242,6 +242,21 @@ impl From<StoreError> for Failure {
     }
 }
 
+/// A record that stands in the way, and where it is seen or changed.
+fn in_the_way(error: &AdminError) -> Failure {
+    let next = match error {
+        AdminError::Followed { source_name, .. } => format!(
+            "then let users follow it at once: oncegate source sync {source_name}; a source that is taken out of the \
+             configuration puts nothing back"
+        ),
+        AdminError::KeyHeld { serial, .. } => {
+            format!("look at it with `oncegate token show {serial}`")
+        }
+        _ => return Failure::conflict(error.to_string()),
+    };
+    Failure::conflict(error.to_string()).advise(next)
+}
+
 impl From<AdminError> for Failure {
     fn from(error: AdminError) -> Self {
         match error {
@@ -254,6 +269,7 @@ impl From<AdminError> for Failure {
                 Self::conflict(error.to_string())
             }
             AdminError::Refused(reason) => Self::refused(format!("{reason}: {}", reason.advice())),
+            AdminError::Followed { .. } | AdminError::KeyHeld { .. } => in_the_way(&error),
             AdminError::SecondPerson { .. } => Self::conflict(error.to_string()).advise(
                 "ask an administrator or another operator to do it, or end the bypass or exemption if it \
                  is one (policy `default`: [admin] four_eyes)",

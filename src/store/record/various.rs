@@ -93,6 +93,21 @@ pub(crate) fn source_group_key(source: &str, id: &str) -> Vec<u8> {
     [b"group\0", source.as_bytes(), b"\0", id.as_bytes()].concat()
 }
 
+/// The row key of what a source says of its users.
+pub(crate) fn source_says_key(source: &str) -> Vec<u8> {
+    [b"says\0", source.as_bytes()].concat()
+}
+
+/// What a source says of its users, in words.
+pub(crate) fn source_says_row(says: &[String]) -> Result<Vec<u8>, StoreError> {
+    row(1, &says)
+}
+
+/// Reads it.
+pub(crate) fn source_says(bytes: &[u8]) -> Result<Vec<String>, StoreError> {
+    take(1, bytes)
+}
+
 /// A group of a source.
 pub(crate) fn source_group_row(group: &SourceGroup) -> Result<Vec<u8>, StoreError> {
     let times = (group.created.as_millis(), group.modified.as_millis());

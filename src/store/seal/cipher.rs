@@ -55,6 +55,32 @@ pub struct Ciphers {
     seed_mac: Hmac<Sha256>,
 }
 
+fn blob(algorithm: SealAlgorithm, nonce: &[u8; NONCE], body: &[u8]) -> Vec<u8> {
+    let mut blob = Vec::with_capacity(1 + NONCE + body.len());
+    blob.push(number(algorithm));
+    blob.extend_from_slice(nonce);
+    blob.extend_from_slice(body);
+    blob
+}
+
+/// As [`Ciphers::seal`] with AES-256-GCM, where no other algorithm is needed.
+pub(crate) fn aes_seal(
+    key: &Key256,
+    associated: &[u8],
+    plain: &[u8],
+    entropy: &dyn Entropy,
+) -> Result<Vec<u8>, StoreError> {
+    let nonce: [u8; NONCE] = random(entropy)?;
+    let payload = Payload {
+        msg: plain,
+        aad: associated,
+    };
+    let aes = Aes256Gcm::new(key.expose().into());
+    let body = aes.encrypt((&nonce).into(), payload).ok();
+    let body = body.ok_or(StoreError::TooLarge)?;
+    Ok(blob(SealAlgorithm::Aes256Gcm, &nonce, &body))
+}
+
 impl Ciphers {
     /// Computes the key schedules.
     pub fn new(keys: &Keys) -> Self {
@@ -85,11 +111,7 @@ impl Ciphers {
             SealAlgorithm::Seed128CtrHmacSha256 => self.seed_seal(&nonce, associated, plain),
         };
         let body = body.ok_or(StoreError::TooLarge)?;
-        let mut blob = Vec::with_capacity(1 + NONCE + body.len());
-        blob.push(number(algorithm));
-        blob.extend_from_slice(&nonce);
-        blob.extend_from_slice(&body);
-        Ok(blob)
+        Ok(blob(algorithm, &nonce, &body))
     }
 
     /// Opens a blob of any algorithm; `None` when it is not as it was sealed.

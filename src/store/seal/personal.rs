@@ -34,6 +34,9 @@ pub(crate) struct PersonalKeys {
     file: Box<dyn StorageBackend>,
     /// Slots that are durable and belong to no one yet: from the first up to before the second.
     free: Mutex<(u64, u64)>,
+    /// The keys that were prepared last, from the slot with this number on: what is sealed under them next does not read
+    /// them again. None after any was destroyed.
+    fresh: Mutex<(u64, Vec<Key256>)>,
 }
 
 impl PersonalKeys {
@@ -47,7 +50,8 @@ impl PersonalKeys {
         // What was prepared and not given away stays unused: some may have been, just before a crash.
         let end = file.len().map_err(disk)?.div_ceil(SLOT);
         let free = Mutex::new((end, end));
-        Ok(Self { file, free })
+        let fresh = Mutex::default();
+        Ok(Self { file, free, fresh })
     }
 
     /// Whether there was never a key in it.
@@ -121,17 +125,20 @@ impl PersonalKeys {
         entropy: &dyn Entropy,
     ) -> Result<(), StoreError> {
         let mut slots = Vec::with_capacity(keys * SLOT_OCTETS);
+        let mut fresh = Vec::with_capacity(keys);
         for number in (free.1..).take(keys) {
             let key = Key256::new(random(entropy)?);
             let row = number.to_be_bytes();
             let mut slot = sealer.seal(place(&row), key.expose(), entropy)?;
             slot.resize(SLOT_OCTETS, 0);
             slots.extend_from_slice(&slot);
+            fresh.push(key);
         }
         let (begin, end) = (free.1 * SLOT, (free.1 + keys as u64) * SLOT);
         self.file.set_len(end).map_err(disk)?;
         self.file.write(begin, &slots).map_err(disk)?;
         self.file.sync_data().map_err(disk)?;
+        *self.fresh.lock().expect(UNPOISONED) = (free.1, fresh);
         free.1 += keys as u64;
         Ok(())
     }
@@ -150,11 +157,30 @@ impl PersonalKeys {
         Ok(Some(Key256::new(key)))
     }
 
+    /// The key with this number, to seal under: not from the file where it was prepared a moment ago.
+    pub(super) fn key_to_seal(
+        &self,
+        number: u64,
+        sealer: &Sealer,
+    ) -> Result<Option<Key256>, StoreError> {
+        match self.prepared(number) {
+            Some(key) => Ok(Some(key)),
+            None => self.key(number, sealer),
+        }
+    }
+
+    fn prepared(&self, number: u64) -> Option<Key256> {
+        let fresh = self.fresh.lock().expect(UNPOISONED);
+        let place = usize::try_from(number.checked_sub(fresh.0)?).ok()?;
+        fresh.1.get(place).cloned()
+    }
+
     /// Destroys these keys, durably; those that are destroyed already, or are not in the file, are passed
     /// over. One that cannot be destroyed does not keep the others.
     pub(crate) fn destroy(&self, numbers: &[u64]) -> Result<(), StoreError> {
         // What is being sealed again must not bring one back.
         let _free = self.free.lock().expect(UNPOISONED);
+        *self.fresh.lock().expect(UNPOISONED) = (0, Vec::new());
         let mut destroyed = false;
         let mut failed = None;
         for number in numbers {

@@ -13,6 +13,7 @@ use crate::model::user::User;
 use crate::model::user_key::UserKey;
 use crate::otp::normal::NormalKey;
 use crate::store::record::{RowWrite, Table};
+use crate::store::transition::changed;
 use crate::store::transition::plan::Plan;
 use crate::store::transition::rows::{Keys, put, refuse_if};
 use crate::store::transition::tokens::{self, Made, SEED_TAKEN, TWIN};
@@ -35,28 +36,57 @@ pub enum Import {
 /// An import with all made that can be made without a row: keys sealed, rows written. The caller does
 /// that, several at a time; the writer, of which there is one, is left with what only it can know.
 #[derive(Clone, Debug)]
-pub struct Prepared(Vec<Ready>);
+pub struct Prepared {
+    records: Vec<Ready>,
+    /// The digest of the list of the records, where that does not depend on any row.
+    digest: Option<String>,
+}
 
 #[derive(Clone, Debug)]
 enum Ready {
-    /// With the number of the key of the personal data.
-    User(Box<User>, RowWrite, u64),
-    /// A new user's first token that comes into use at once, under no limit: what coming into use does
-    /// is known.
-    First(Box<(Token, TokenState)>, Made),
+    User(Box<NewUser>),
+    /// A token that changes nothing but itself: in stock, or a new user's first one, which comes into use at once and
+    /// under no limit.
+    Alone(Box<(Token, TokenState)>, Made),
     Token(Box<(Token, TokenState)>),
     Credentials(UserKey, Box<Credentials>),
+}
+
+#[derive(Clone, Debug)]
+struct NewUser {
+    user: User,
+    write: RowWrite,
+    /// What stands for the name among the aliases.
+    alias: Vec<u8>,
+    /// The number of the key of the personal data.
+    person: u64,
 }
 
 impl Ready {
     fn name(&self) -> String {
         match self {
-            Self::User(user, ..) => user.key.joined(),
-            Self::First(token, _) | Self::Token(token) if token.0.user.is_stock() => {
+            Self::User(new) => new.user.key.joined(),
+            Self::Alone(token, _) | Self::Token(token) if token.0.user.is_stock() => {
                 token.0.serial.to_string()
             }
-            Self::First(token, _) | Self::Token(token) => token.0.user.joined(),
+            Self::Alone(token, _) | Self::Token(token) => token.0.user.joined(),
             Self::Credentials(user, _) => user.joined(),
+        }
+    }
+
+    /// As [`changed::listed`] has the rows of it; `None`: that depends on others.
+    fn listed(&self) -> Option<String> {
+        match self {
+            Self::User(new) => Some(format!("user {}", new.user.key)),
+            Self::Alone(token, _) => {
+                let (Token { serial, user, .. }, _) = &**token;
+                Some(if user.is_stock() {
+                    format!("token {serial} of stock")
+                } else {
+                    format!("token {serial} of {user}")
+                })
+            }
+            Self::Token(_) | Self::Credentials(..) => None,
         }
     }
 }
@@ -77,9 +107,13 @@ impl Prepared {
                         Some(person) => person,
                         None => personal.draw(keys.sealer, keys.entropy)?,
                     };
-                    let write = users::new_row(&user, person, keys)?;
                     fresh = Some((user.key.clone(), person));
-                    Ready::User(user, write, person)
+                    Ready::User(Box::new(NewUser {
+                        write: users::new_row(&user, person, keys)?,
+                        alias: record::alias_key(&user.key, keys.sealer),
+                        user: *user,
+                        person,
+                    }))
                 }
                 Import::Credentials(user, known) => Ready::Credentials(user, known),
                 Import::Token(token) => {
@@ -87,53 +121,69 @@ impl Prepared {
                     match first {
                         Some((_, person)) if is_unlimited(&token.0) => {
                             let made = Made::first(&token.0, person, keys)?;
-                            Ready::First(token, made)
+                            Ready::Alone(token, made)
+                        }
+                        _ if token.0.user.is_stock() && token.0.state == LifeCycle::Unassigned => {
+                            let made = Made::at_rest(&token.0, keys)?;
+                            Ready::Alone(token, made)
                         }
                         _ => Ready::Token(token),
                     }
                 }
             });
         }
-        Ok(Self(ready))
+        let listed: Option<Vec<String>> = ready.iter().map(Ready::listed).collect();
+        Ok(Self {
+            digest: listed.map(|listed| changed::digest(&listed)),
+            records: ready,
+        })
     }
 
     /// How many users and tokens, and the first and the last of whom, for the audit.
     fn words(&self) -> (String, Option<String>) {
-        let is_user = |ready: &&Ready| matches!(ready, Ready::User(..));
-        let is_token = |ready: &&Ready| matches!(ready, Ready::First(..) | Ready::Token(..));
-        let users = self.0.iter().filter(is_user).count();
-        let tokens = self.0.iter().filter(is_token).count();
+        let is_user = |ready: &&Ready| matches!(ready, Ready::User(_));
+        let is_token = |ready: &&Ready| matches!(ready, Ready::Alone(..) | Ready::Token(_));
+        let users = self.records.iter().filter(is_user).count();
+        let tokens = self.records.iter().filter(is_token).count();
         let counts = format!(
             "{}, {}",
             count(users as u64, "user"),
             count(tokens as u64, "token")
         );
-        let ends = self.0.first().zip(self.0.last());
+        let ends = self.records.first().zip(self.records.last());
         let ends = ends.map(|(first, last)| format!("{} to {}", first.name(), last.name()));
         (counts, ends)
     }
 
     /// All of them.
-    pub(super) fn plan(self, rows: &Working<'_>, keys: Keys<'_>) -> Result<Plan, StoreError> {
+    pub(super) fn plan(mut self, rows: &Working<'_>, keys: Keys<'_>) -> Result<Plan, StoreError> {
         let (target, detail) = self.words();
+        let digest = self.digest.take();
         let writes = self.writes(rows, keys)?;
+        let digest = digest.unwrap_or_else(|| changed::digest(&changed::listed(&writes)));
         Ok(Plan::new("import", &target, writes)
             .detail(detail)
-            .with_digest())
+            .with_digest(digest))
     }
 
     fn writes(self, rows: &Working<'_>, keys: Keys<'_>) -> Result<Vec<RowWrite>, StoreError> {
-        let mut writes = Vec::with_capacity(self.0.len() * 2);
+        let mut writes = Vec::with_capacity(self.records.len() * 3);
         let mut users: HashMap<UserKey, u64> = HashMap::new();
         let mut names: HashSet<UserKey> = HashSet::new();
         let (mut serials, mut seeds) = (HashSet::new(), HashSet::new());
         let mut tokens: HashMap<UserKey, Vec<NormalKey>> = HashMap::new();
-        for ready in self.0 {
+        for ready in self.records {
             let (token, made) = match ready {
-                Ready::User(user, write, person) => {
+                Ready::User(new) => {
+                    let NewUser {
+                        user,
+                        write,
+                        alias,
+                        person,
+                    } = *new;
                     let twice = users.insert(user.key.clone(), person).is_some();
                     refuse_if(twice, "the user is there twice")?;
-                    users::refuse_existing(rows, &user.key, keys)?;
+                    users::refuse_taken(rows, &write.key, &alias)?;
                     // Names and aliases of this change: each leads to one user.
                     refuse_if(!names.insert(user.key.clone()), NAME_IS_ALIAS)?;
                     let mut aliases = user.aliases.iter();
@@ -144,21 +194,11 @@ impl Prepared {
                     continue;
                 }
                 Ready::Credentials(user, known) => {
-                    let key = record::user_key(&user);
-                    let first = Credentials {
-                        revision: known.revision + 1,
-                        ..*known
-                    };
-                    if users.contains_key(&user) {
-                        let row = record::credentials_row(&key, &first, keys.sealer, keys.entropy)?;
-                        writes.push(put(Table::Credentials, key, row));
-                    } else {
-                        let seen = first.revision - 1;
-                        writes.extend(users::credentials_row(rows, &user, &first, seen, keys)?);
-                    }
+                    let is_new = users.contains_key(&user);
+                    writes.extend(credentials(rows, &user, *known, is_new, keys)?);
                     continue;
                 }
-                Ready::First(token, made) => (token, Some(made)),
+                Ready::Alone(token, made) => (token, Some(made)),
                 Ready::Token(token) => (token, None),
             };
             let (token, state) = *token;
@@ -170,14 +210,17 @@ impl Prepared {
             if made_here.is_none() {
                 tokens::refuse_twin(rows, &owner, &token, keys)?;
             }
-            // Of the stock, which is no one's, the keys below are enough.
-            if !token.user.is_stock() {
+            // Of the stock, which is no one's, and of a first token the keys below are enough.
+            if made.is_none() {
                 let others = tokens.entry(token.user.clone()).or_default();
                 let normal = token.normal_key();
                 refuse_if(others.contains(&normal), TWIN)?;
                 others.push(normal);
             }
-            let seed = record::seed_of(&token, keys.sealer);
+            let seed = match &made {
+                Some(made) => made.seed().cloned(),
+                None => record::seed_of(&token, keys.sealer),
+            };
             refuse_if(seed.is_some_and(|seed| !seeds.insert(seed)), SEED_TAKEN)?;
             writes.extend(match made {
                 Some(made) => made.rows(rows, owner, &token, &state)?,
@@ -192,6 +235,27 @@ impl Prepared {
         }
         Ok(writes)
     }
+}
+
+/// The first verifiers of a user who is new, or the next ones of another.
+fn credentials(
+    rows: &Working<'_>,
+    user: &UserKey,
+    known: Credentials,
+    is_new: bool,
+    keys: Keys<'_>,
+) -> Result<Vec<RowWrite>, StoreError> {
+    let seen = known.revision;
+    let next = Credentials {
+        revision: seen + 1,
+        ..known
+    };
+    if !is_new {
+        return users::credentials_row(rows, user, &next, seen, keys);
+    }
+    let key = record::user_key(user);
+    let row = record::credentials_row(&key, &next, keys.sealer, keys.entropy)?;
+    Ok(vec![put(Table::Credentials, key, row)])
 }
 
 /// Whether coming into use at once asks for nothing and changes nothing else.

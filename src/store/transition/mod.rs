@@ -217,6 +217,15 @@ pub enum Change {
     SetOutage(Option<Waiver>),
     /// A group of a source as it shall be.
     SourceGroup(GroupAct),
+    /// Users were made as their source says.
+    SourceSynced {
+        /// The source.
+        source: String,
+        /// What it says of them, in words.
+        says: Vec<String>,
+        /// What was changed, for the audit.
+        detail: String,
+    },
     /// Lends a right to approve.
     Delegate(Delegation),
     /// Takes it back: from whom, to whom.
@@ -296,6 +305,11 @@ impl Change {
             Self::CreateUser(user, known) => users::create(rows, &user, known.as_ref(), keys),
             Self::UpdateUser(user) => users::update(rows, &user, keys),
             Self::SourceGroup(act) => act.plan(rows),
+            Self::SourceSynced {
+                source,
+                says,
+                detail,
+            } => settings::source_synced(&source, &says, detail),
             Self::RenameUser(from, user) => rename::rename(rows, &from, &user, keys),
             Self::RemoveUser(user, expected) => users::remove(rows, &user, expected, keys),
             Self::EraseUser(user) => users::erase(rows, &user, keys),

@@ -60,8 +60,8 @@ pub(crate) struct Plan {
     detail: Option<String>,
     /// Changes of what is no row.
     others: Vec<FieldChange>,
-    /// Whether the audit names the digest of the records instead of each field.
-    digest: bool,
+    /// The digest of the records, where the audit names it instead of each field.
+    digest: Option<String>,
     writes: Vec<RowWrite>,
 }
 
@@ -78,7 +78,7 @@ impl Plan {
             user: None,
             detail: None,
             others: Vec::new(),
-            digest: false,
+            digest: None,
             writes,
         }
     }
@@ -123,8 +123,8 @@ impl Plan {
     }
 
     /// Too many records for the audit to show each field: their list is in the entry's own rows.
-    pub(super) fn with_digest(self) -> Self {
-        let digest = true;
+    pub(super) fn with_digest(self, digest: String) -> Self {
+        let digest = Some(digest);
         Self { digest, ..self }
     }
 
@@ -142,8 +142,7 @@ impl Plan {
         if by.limited && self.user.as_ref().is_some_and(console) {
             return Err(StoreError::Conflict(ADMINISTRATORS_ONLY));
         }
-        let mut changes = if self.digest {
-            let digest = changed::digest(&changed::listed(&self.writes));
+        let mut changes = if let Some(digest) = self.digest {
             vec![FieldChange {
                 record: None,
                 field: "records_sha256".to_owned(),

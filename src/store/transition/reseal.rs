@@ -2,6 +2,7 @@
 
 use crate::diagnostic::units::count;
 use crate::store::record::Table;
+use crate::store::transition::changed;
 use crate::store::transition::plan::Plan;
 use crate::store::transition::rows::{Keys, put, some};
 use crate::store::transition::working::Working;
@@ -57,6 +58,7 @@ fn again(
         }
     }
     let detail = count(writes.len() as u64, "row");
+    let digest = changed::digest(&changed::listed(&writes));
     let plan = Plan::new("key_reseal", "data key", some(writes)?);
-    Ok(plan.with_digest().detail(detail))
+    Ok(plan.with_digest(digest).detail(detail))
 }

@@ -64,6 +64,17 @@ impl GroupAct {
     }
 }
 
+/// Users were made as their source says, which says so much of them.
+pub(super) fn source_synced(
+    source: &str,
+    says: &[String],
+    detail: String,
+) -> Result<Plan, StoreError> {
+    let row = record::source_says_row(says)?;
+    let writes = vec![put(Table::Settings, record::source_says_key(source), row)];
+    Ok(Plan::new("source_sync", source, writes).detail(detail))
+}
+
 fn source_group_write(source: &str, group: &SourceGroup) -> Result<RowWrite, StoreError> {
     let key = record::source_group_key(source, &group.id);
     Ok(put(Table::Settings, key, record::source_group_row(group)?))

@@ -110,6 +110,16 @@ impl Made {
         Self::at(revision, token, person, keys)
     }
 
+    /// Of one that no user has yet.
+    pub(super) fn at_rest(token: &Token, keys: Keys<'_>) -> Result<Self, StoreError> {
+        Self::new(token, 0, keys)
+    }
+
+    /// What stands for its key in the index of keys.
+    pub(super) const fn seed(&self) -> Option<&Vec<u8>> {
+        self.seed.as_ref()
+    }
+
     /// Of a token at its first revision, in its state.
     pub(super) fn first(token: &Token, person: u64, keys: Keys<'_>) -> Result<Self, StoreError> {
         Self::at(1, token, person, keys)

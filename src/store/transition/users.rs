@@ -66,10 +66,18 @@ pub(super) fn refuse_existing(
     user: &UserKey,
     keys: Keys<'_>,
 ) -> Result<(), StoreError> {
-    let there = rows.has(Table::Users, &record::user_key(user))?;
-    refuse_if(there, "the user exists already")?;
     let alias = record::alias_key(user, keys.sealer);
-    refuse_if(rows.has(Table::Aliases, &alias)?, NAME_IS_ALIAS)
+    refuse_taken(rows, &record::user_key(user), &alias)
+}
+
+/// The same, by the row keys of the name and of an alias of that name.
+pub(super) fn refuse_taken(
+    rows: &Working<'_>,
+    name: &[u8],
+    alias: &[u8],
+) -> Result<(), StoreError> {
+    refuse_if(rows.has(Table::Users, name)?, "the user exists already")?;
+    refuse_if(rows.has(Table::Aliases, alias)?, NAME_IS_ALIAS)
 }
 
 /// The rows of the aliases that come and go. A new one is no user's name and no alias: one name leads to one

@@ -196,6 +196,7 @@ impl Plans {
 struct Outcome {
     users: usize,
     tokens: usize,
+    there: usize,
     skipped: usize,
     /// Line and what is wrong there.
     faults: Vec<(usize, String)>,
@@ -243,6 +244,7 @@ impl Outcome {
             make: batch.make.to_owned(),
             on_conflict: Some(batch.conflict.to_owned()),
             dry_run,
+            link: false,
             rows: rows.unwrap_or_default(),
         };
         let body = serde_json::to_vec(&request).map(Zeroizing::new).ok();
@@ -253,6 +255,7 @@ impl Outcome {
         let done: Imported = parse(&answer)?;
         self.users += done.users;
         self.tokens += done.tokens;
+        self.there += done.there;
         self.skipped += done.skipped;
         let refused = done.refused.into_iter();
         self.faults.extend(refused.map(|one| {
@@ -267,6 +270,7 @@ impl Outcome {
         let counts = [
             ("users", self.users.to_string()),
             ("tokens", self.tokens.to_string()),
+            ("there", self.there.to_string()),
             ("skipped", self.skipped.to_string()),
             ("broken", self.faults.len().to_string()),
         ];

@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use crate::admin::AdminError;
+use crate::admin::{Admin, AdminError};
 use crate::model::audit::{AuditRecord, DecisionEvent, Event, Purpose};
 use crate::model::device::{Device, DeviceState};
 use crate::model::kind::Kind;
@@ -44,7 +44,7 @@ async fn blocks(desk: &Desk, owner: &Owner) -> Result<Vec<Block>, AdminError> {
         show.logins(&logins),
         show.devices(&devices),
         show.more(&view.tokens),
-        show.account(&view.user),
+        show.account(&view.user, app.admin()),
         show.consents(&view.user),
     ])
 }
@@ -260,7 +260,7 @@ impl Show<'_> {
         ])
     }
 
-    fn account(&self, user: &User) -> Block {
+    fn account(&self, user: &User, admin: &Admin) -> Block {
         let t = self.t();
         let shown = |medium, text: &Option<String>| match text {
             Some(text) => Piece::text(mask(medium, text)),
@@ -291,21 +291,25 @@ impl Show<'_> {
                 .hidden("which", which)
                 .field(Field::new("address", label, Input::Text).required())
         };
-        Block::Card(vec![
+        let mut blocks = vec![
             Block::Heading(t.get("me.account").to_owned()),
             Block::Facts(facts),
-            Block::Form(contact(
-                "phone",
-                t.get("me.phone_set"),
-                t.get("me.phone_new"),
-            )),
-            Block::Form(contact(
-                "email",
-                t.get("me.email_set"),
-                t.get("me.email_new"),
-            )),
-            Block::Form(language),
-        ])
+        ];
+        let forms = [
+            ("phone", "me.phone_set", "me.phone_new"),
+            ("email", "me.email_set", "me.email_new"),
+        ];
+        // Where it cannot be read who says it, the form refuses.
+        let source = |which: &str| admin.said_by(user, which).ok().flatten();
+        let followed = forms.iter().find_map(|(which, ..)| source(which));
+        let forms = forms.iter().filter(|(which, ..)| source(which).is_none());
+        let forms = forms
+            .map(|(which, button, label)| Block::Form(contact(which, t.get(button), t.get(label))));
+        let told = followed.map(|source| t.with("me.followed", &[("source", &source)]));
+        blocks.extend(told.map(Block::Text));
+        blocks.extend(forms);
+        blocks.push(Block::Form(language));
+        Block::Card(blocks)
     }
 
     /// What the person agreed to, and may take back.

@@ -157,6 +157,11 @@ impl Owner {
                 let title = t.get("refused.unavailable");
                 (title, bad(title, t.get("me.again").to_owned()))
             }
+            AdminError::Followed { source_name, .. } => {
+                let title = t.get("refused.not_done");
+                let why = t.with("me.followed", &[("source", source_name)]);
+                (title, bad(title, why))
+            }
             _ => {
                 let title = t.get("refused.not_done");
                 (title, Block::told(t, Tone::Bad, title, &error.to_string()))

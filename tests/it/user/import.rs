@@ -294,8 +294,11 @@ fn tokens_are_made_for_users_who_exist() {
     assert_eq!(verify(&hotp(0)), Some(1));
     assert_eq!(verify(&hotp(1)), Some(0));
     assert_eq!(verify(&hotp(1)), Some(1));
+    // It is there, whatever the file calls it.
+    let again = format!("user,kind,secret,serial\nalice,hotp,{RFC_SECRET},OTHER\n");
+    let (exit, done, _) = import(&site, "token", &again, &[]);
+    assert_eq!((exit, &done["there"]), (0, &json!(1)), "{done}");
     for (rows, exit) in [
-        (format!("alice,hotp,{RFC_SECRET},,OTHER\n"), 5),
         (format!("alice,totp,{},,HOTP-OLD-7\n", key(5)), 5),
         (format!("alice,totp,{0},,\nalice,totp,{0},,\n", key(6)), 5),
         (

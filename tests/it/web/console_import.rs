@@ -40,7 +40,9 @@ async fn rows_are_planned_first_and_made_then() {
     let answer = plan(ROWS).await;
     let page = text(&answer);
     assert!(
-        page.contains("2 people and 1 tokens; 1 rows exist; 0 rows are broken"),
+        page.contains(
+            "2 people and 1 tokens; 0 tokens are there already; 1 rows exist; 0 rows are broken"
+        ),
         "{page}"
     );
     assert!(!page.contains("GEZDGNBVGY3TQOJQ"), "keys are not sent back");

@@ -3,6 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use oncegate::core::directory::{
+    Asking, Checked, Directory, DirectoryError, People, Person, Said, SourceInfo,
+};
+use oncegate::model::user::DirectoryId;
+use oncegate::secret::SecretString;
 use serde_json::{Value, json};
 
 use crate::support::app::ask;
@@ -288,4 +293,100 @@ async fn a_device_signs_its_user_in_once_for_each_signature() {
     let bare = console.post("/me/sign-in/device", &[], None).await;
     assert_eq!(bare.status, 401, "{}", text(&bare));
     assert_eq!(console.get("/me", None).await.status, 303);
+}
+
+/// A directory that says the telephone numbers of its people.
+struct Hr;
+
+impl Directory for Hr {
+    fn sources(&self) -> Vec<SourceInfo> {
+        vec![SourceInfo {
+            name: "hr".to_owned(),
+            kind: "ldap",
+            servers: Vec::new(),
+            realm: "default".to_owned(),
+            every: None,
+            password: None,
+        }]
+    }
+
+    fn checks_passwords(&self, _: &str) -> bool {
+        false
+    }
+
+    fn check<'a>(&'a self, user: &'a DirectoryId, _: &'a SecretString) -> Asking<'a, Checked> {
+        let error = DirectoryError::Unknown(user.source.clone());
+        Box::pin(async move { Err(error) })
+    }
+
+    fn read<'a>(&'a self, _: &'a str) -> Asking<'a, Result<People, DirectoryError>> {
+        let person = Person {
+            id: "1".to_owned(),
+            login: "alice".to_owned(),
+            phone: Some("+821012345678".to_owned()),
+            ..Person::default()
+        };
+        let people = People {
+            people: vec![person],
+            says: vec![Said::Phone],
+            ..People::default()
+        };
+        Box::pin(async move { Ok(people) })
+    }
+}
+
+#[tokio::test]
+async fn a_contact_that_follows_a_source_is_not_changed_here() {
+    let console = Console::new();
+    console.service.core.directories().set(Arc::new(Hr));
+    let contacts = json!({ "phone": "+82-10-1234-5678", "email": "alice@example.com" });
+    let uri = user(&console, "alice", contacts).await;
+    let session = signed_in(&console, "alice", &uri).await;
+    let page = text(&console.get("/me", Some(&session)).await);
+    assert!(
+        page.contains("value=\"phone\"") && page.contains("value=\"email\""),
+        "{page}"
+    );
+    let adopt = json!({ "adopt": true });
+    let synced = console
+        .admin("POST", "/v1/admin/sources/hr/sync", Some(adopt))
+        .await;
+    assert_eq!(synced["counts"]["adopted"], 1, "{synced}");
+
+    // A changed record ends sessions.
+    console.clock.advance(Duration::from_mins(1));
+    let session = signed_in(&console, "alice", &uri).await;
+    let page = text(&console.get("/me", Some(&session)).await);
+    assert!(
+        !page.contains("value=\"phone\"") && page.contains("value=\"email\""),
+        "{page}"
+    );
+    assert!(page.contains("come from the directory `hr`"), "{page}");
+    // Who sends the form all the same has no code used up.
+    console.clock.advance(Duration::from_mins(5));
+    let code = console.code(&uri);
+    for (which, address, status) in [
+        ("phone", "+821099999999", 409),
+        ("email", "other@example.com", 200),
+    ] {
+        let form = [
+            ("which", which),
+            ("address", address),
+            ("password", PASSWORD),
+            ("code", code.as_str()),
+        ];
+        let answer = console.post("/me/contact", &form, Some(&session)).await;
+        let page = text(&answer);
+        assert_eq!(answer.status.as_u16(), status, "{which}: {page}");
+        assert_eq!(
+            page.contains("come from the directory `hr`"),
+            status == 409,
+            "{page}"
+        );
+    }
+    let alice = shown(&console, "alice").await;
+    assert_eq!(
+        (&alice["phone"], &alice["email"]),
+        (&json!("+821012345678"), &json!("other@example.com"))
+    );
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::admin::{About, AdminError, Existing, ImportRow};
+use crate::admin::{
+    About, AdminError, Existing, Held, ImportRow, Importing, SERIAL_EXISTS, USER_EXISTS,
+};
 use crate::api::{self, ImportUsers};
 use crate::model::id::Serial;
 use crate::model::user_key::UserKey;
@@ -36,29 +38,40 @@ async fn import(app: Arc<App>, call: Admin<ImportUsers>) -> Result<api::Imported
         read(&app, row, users).map_err(|error| error.at(&format!("rows[{index}]")))
     });
     let rows: Vec<ImportRow> = rows.collect::<Result<_, _>>()?;
-    let made = app
-        .admin()
-        .import(&rows, existing, wanted.dry_run, call.from)
-        .await?;
+    let how = Importing {
+        existing,
+        link: wanted.link,
+        dry_run: wanted.dry_run,
+    };
+    let made = app.admin().import(&rows, how, call.from).await?;
     let refused = made
         .refused
         .into_iter()
         .map(|(row, why)| api::ImportRefusal {
             row,
-            kind: match why {
-                AdminError::Conflict(_) | AdminError::SeedTaken(_) => "conflict",
-                AdminError::NotFound(_) => "not-found",
-                _ => "malformed",
-            }
-            .to_owned(),
+            kind: kind_of(&why).to_owned(),
             detail: why_not(rows.get(row), &why),
         });
     Ok(api::Imported {
         users: made.users,
         tokens: made.tokens,
+        linked: made.linked,
+        there: made.there,
         skipped: made.skipped,
         refused: refused.collect(),
     })
+}
+
+/// What a caller can do about a row, in a word.
+fn kind_of(why: &AdminError) -> &'static str {
+    match why {
+        AdminError::Conflict(USER_EXISTS | SERIAL_EXISTS) => "exists",
+        AdminError::Conflict(_) | AdminError::SeedTaken(_) | AdminError::KeyHeld { .. } => {
+            "conflict"
+        }
+        AdminError::NotFound(_) => "not-found",
+        _ => "malformed",
+    }
 }
 
 /// Why a row cannot be made, with the name of its user.
@@ -68,14 +81,25 @@ fn why_not(row: Option<&ImportRow>, why: &AdminError) -> String {
     };
     match why {
         AdminError::NotFound(what) => format!("there is no {what} {user}"),
-        AdminError::SeedTaken(_) if user.is_stock() => {
-            format!("{why}; it is on record already: see it with oncegate token list")
-        }
+        AdminError::SeedTaken(_) if user.is_stock() => format!("{why}; leave one of the rows out"),
+        AdminError::KeyHeld { serial, held } => match held {
+            Held::InStock => {
+                format!("{why}; give it to them: oncegate token assign {serial} {user}")
+            }
+            Held::Ended(_) => {
+                format!(
+                    "{why}; remove it first, its used codes stay used: oncegate token remove {serial}"
+                )
+            }
+            Held::OtherCodes(_) | Held::OtherSerial => format!(
+                "{why}; correct the file, or remove that token: oncegate token remove {serial}"
+            ),
+        },
         AdminError::SeedTaken(serial) => {
             let serial = serial.as_ref().map_or("SERIAL", Serial::as_str);
             format!(
                 "{why}; remove that token: oncegate token remove {serial}; if the two users share the device, \
-                 let it count for both: oncegate token link {serial} {user}"
+                 let it count for both: import with --link, or oncegate token link {serial} {user}"
             )
         }
         _ => {

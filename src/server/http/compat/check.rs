@@ -123,13 +123,7 @@ pub(crate) async fn poll_by_id(
 
 fn stands(app: &App, asked: &Asked, id: &str) -> Result<Response, Failure> {
     let standing = app.login().standing(&asked.client.name, id)?;
-    // What is not known is pending too: a poll tells no one which rounds there are. What has run out ends the polling; of
-    // privacyIDEA it is pending for ever.
-    let (status, authentication) = match standing {
-        Some(Standing::Accepted) => ("accept", "ACCEPT"),
-        Some(Standing::Expired) => ("declined", "DECLINED"),
-        Some(Standing::Pending) | None => ("pending", "REJECT"),
-    };
+    let (status, authentication) = reported(standing);
     let done = status == "accept";
     let answer = if asked.compat.shape == Shape::LinOtp {
         linotp(done, &json!({ "transactionid": id, "accept": done }))
@@ -138,6 +132,16 @@ fn stands(app: &App, asked: &Asked, id: &str) -> Result<Response, Failure> {
         privacyidea(done, authentication, &detail)
     };
     Ok(Json(answer).into_response())
+}
+
+/// What is not known is pending too: a poll tells no one which rounds there are. What has run out or was declined ends
+/// the polling; of privacyIDEA the former is pending for ever.
+const fn reported(standing: Option<Standing>) -> (&'static str, &'static str) {
+    match standing {
+        Some(Standing::Accepted) => ("accept", "ACCEPT"),
+        Some(Standing::Expired) => ("declined", "DECLINED"),
+        Some(Standing::Pending) | None => ("pending", "REJECT"),
+    }
 }
 
 /// `LinOTP`'s `check_s`: the token says whose it is, and no other one counts.
@@ -246,3 +250,20 @@ pub(crate) async fn status(
 
 const WHO: &str = "Missing parameter: 'user' or 'serial'";
 const PASS: &str = "Missing parameter: 'pass'";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_standing_is_reported_in_words_of_privacyidea() {
+        for (standing, word, authentication) in [
+            (Standing::Pending, "pending", "REJECT"),
+            (Standing::Accepted, "accept", "ACCEPT"),
+            (Standing::Expired, "declined", "DECLINED"),
+        ] {
+            assert_eq!(reported(Some(standing)), (word, authentication));
+        }
+        assert_eq!(reported(None), ("pending", "REJECT"));
+    }
+}
