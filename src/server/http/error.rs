@@ -252,6 +252,13 @@ fn in_the_way(error: &AdminError) -> Failure {
         AdminError::KeyHeld { serial, .. } => {
             format!("look at it with `oncegate token show {serial}`")
         }
+        AdminError::SeedTaken(serial) => {
+            let serial = serial.as_ref().map_or("SERIAL", Serial::as_str);
+            format!(
+                "remove that token first, its used codes stay used: oncegate token remove {serial}; if the two users \
+                 share the device, let one token count for both: oncegate token link {serial} USER"
+            )
+        }
         _ => return Failure::conflict(error.to_string()),
     };
     Failure::conflict(error.to_string()).advise(next)
@@ -269,19 +276,13 @@ impl From<AdminError> for Failure {
                 Self::conflict(error.to_string())
             }
             AdminError::Refused(reason) => Self::refused(format!("{reason}: {}", reason.advice())),
-            AdminError::Followed { .. } | AdminError::KeyHeld { .. } => in_the_way(&error),
+            AdminError::Followed { .. }
+            | AdminError::KeyHeld { .. }
+            | AdminError::SeedTaken(_) => in_the_way(&error),
             AdminError::SecondPerson { .. } => Self::conflict(error.to_string()).advise(
                 "ask an administrator or another operator to do it, or end the bypass or exemption if it \
                  is one (policy `default`: [admin] four_eyes)",
             ),
-            AdminError::SeedTaken(ref serial) => {
-                let serial = serial.as_ref().map_or("SERIAL", Serial::as_str);
-                Self::conflict(error.to_string()).advise(format!(
-                    "remove that token first, its used codes stay used: oncegate token remove {serial}; \
-                     if the two users share the device, let one token count for both: oncegate token link \
-                     {serial} USER"
-                ))
-            }
             AdminError::LockedForGood => Self::conflict(error.to_string()).advise(
                 "see where the wrong answers came from (oncegate explain USER), then ask an administrator to \
                  unlock: oncegate user unlock USER; a locked card is replaced: oncegate token add USER --kind card",
