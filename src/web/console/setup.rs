@@ -274,7 +274,7 @@ fn why_not(t: Text, refused: &Refused) -> Block {
 fn done(desk: &Desk, visit: &Visit, user: UserKey, sheet: Option<TokenCreated>) -> Response {
     let t = visit.t;
     let signed = sign_in::open(desk, visit, user);
-    let mut card = vec![Block::Text(t.get("setup.codes_why").to_owned())];
+    let mut card = Vec::new();
     if let Some(made) = sheet {
         card.push(Block::Once {
             label: t.get("setup.codes").to_owned(),

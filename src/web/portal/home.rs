@@ -36,6 +36,7 @@ async fn blocks(desk: &Desk, owner: &Owner) -> Result<Vec<Block>, AdminError> {
     let at = app.core().now();
     let view = app.core().store().view(&owner.user)?;
     let view = view.ok_or(AdminError::NotFound("user"))?;
+    let credentials = app.core().store().credentials(&owner.user)?;
     let devices = app.admin().devices_of(&owner.user)?;
     let logins = logins(desk, owner, at).await?;
     let show = Show { owner, at };
@@ -43,7 +44,7 @@ async fn blocks(desk: &Desk, owner: &Owner) -> Result<Vec<Block>, AdminError> {
         show.tokens(&view.tokens),
         show.logins(&logins),
         show.devices(&devices),
-        show.more(&view.tokens),
+        show.more(&view.tokens, credentials.pin.is_some()),
         show.account(&view.user, app.admin()),
         show.consents(&view.user),
     ])
@@ -95,7 +96,7 @@ impl Show<'_> {
                 tone: Tone::Bad,
                 ..Form::new("/me/lost", t.get("me.lost")).hidden("serial", token.serial.as_str())
             };
-            let mut acts: Vec<Piece> = state.last_accept.map(time).into_iter().collect();
+            let mut acts = vec![last(state.last_accept)];
             if now == LifeCycle::Active {
                 acts.push(Piece::Form(lost));
             }
@@ -189,7 +190,7 @@ impl Show<'_> {
                             .required(),
                     )
             };
-            let mut acts: Vec<Piece> = state.last_seen.map(time).into_iter().collect();
+            let mut acts = vec![last(state.last_seen)];
             acts.push(Piece::Form(rename));
             acts.push(Piece::Form(end));
             let what = vec![
@@ -226,7 +227,7 @@ impl Show<'_> {
     }
 
     /// What takes more proof: another token, recovery codes, a new PIN.
-    fn more(&self, tokens: &[(Token, TokenState)]) -> Block {
+    fn more(&self, tokens: &[(Token, TokenState)], has_pin: bool) -> Block {
         let t = self.t();
         let mut replaced = vec![(String::new(), t.get("me.replaces_none").to_owned())];
         replaced.extend(tokens.iter().filter_map(|(token, _)| {
@@ -252,12 +253,14 @@ impl Show<'_> {
                 .field(Field::new("new", t.get("me.pin_new"), Input::NewPassword).required())
                 .field(Field::new("again", t.get("me.pin_again"), Input::NewPassword).required())
         };
-        Block::Card(vec![
+        let mut blocks = vec![
             Block::Heading(t.get("me.more").to_owned()),
+            Block::Text(t.get("me.more_hint").to_owned()),
             Block::Form(another),
             Block::Form(sheet),
-            Block::Form(pin),
-        ])
+        ];
+        blocks.extend(has_pin.then_some(Block::Form(pin)));
+        Block::Card(blocks)
     }
 
     fn account(&self, user: &User, admin: &Admin) -> Block {
@@ -346,6 +349,11 @@ fn time(at: UnixTime) -> Piece {
     let text = at.rfc3339();
     let text = text.get(..16).unwrap_or(&text).replace('T', " ");
     Piece::Faint(format!("{text} UTC"))
+}
+
+/// When something was last used.
+fn last(at: Option<UnixTime>) -> Piece {
+    at.map_or_else(|| Piece::Faint("-".to_owned()), time)
 }
 
 /// Logins that are shown.

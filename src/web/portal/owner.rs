@@ -150,47 +150,41 @@ impl Owner {
             _ => StatusCode::CONFLICT,
         };
         let t = self.visit.t;
-        let (title, notice) = match error {
+        let not_done = t.get("refused.not_done");
+        let notice = match error {
             // What failed inside is for the log.
             AdminError::Core(error) => {
                 tracing::warn!(%error, "self-service cannot do what was asked");
-                let title = t.get("refused.unavailable");
-                (title, bad(title, t.get("me.again").to_owned()))
+                bad(t.get("refused.unavailable"), t.get("me.again").to_owned())
             }
             AdminError::Followed { source_name, .. } => {
-                let title = t.get("refused.not_done");
-                let why = t.with("me.followed", &[("source", source_name)]);
-                (title, bad(title, why))
+                bad(not_done, t.with("me.followed", &[("source", source_name)]))
             }
-            _ => {
-                let title = t.get("refused.not_done");
-                (title, Block::told(t, Tone::Bad, title, &error.to_string()))
-            }
+            _ => Block::told(t, Tone::Bad, not_done, &error.to_string()),
         };
-        self.page(title, vec![notice]).answer(status)
+        self.page(t.get("me.title"), vec![notice]).answer(status)
     }
 
     /// The page of what was not typed as it has to be.
     pub(super) fn malformed(&self, why: &str) -> Response {
-        let title = self.visit.t.get("refused.not_done");
-        self.page(title, vec![bad(title, why.to_owned())])
+        let t = self.visit.t;
+        let notice = bad(t.get("refused.not_done"), why.to_owned());
+        self.page(t.get("me.title"), vec![notice])
             .answer(StatusCode::BAD_REQUEST)
     }
 
     /// The page of a proof that was not right.
     pub(super) fn unproven(&self) -> Response {
-        let (title, detail) = (
-            self.visit.t.get("sign_in.refused"),
-            self.visit.t.get("me.refused_why"),
-        );
-        self.page(title, vec![bad(title, detail.to_owned())])
+        let t = self.visit.t;
+        let notice = bad(t.get("sign_in.refused"), t.get("me.refused_why").to_owned());
+        self.page(t.get("me.title"), vec![notice])
             .answer(StatusCode::UNAUTHORIZED)
     }
 
     pub(super) fn page(&self, title: &str, mut blocks: Vec<Block>) -> Page {
         if self.visit.target.split('?').next() != Some("/me") {
             let back = crate::web::view::Piece::link("/me", self.visit.t.get("me.back"));
-            blocks.push(Block::Facts(vec![(String::new(), vec![back])]));
+            blocks.push(Block::Line(back));
         }
         page(&self.visit, Some(self.user.to_string()), title, blocks)
     }

@@ -43,7 +43,7 @@ fn form_page(desk: &Desk, visit: &Visit, notice: Option<Block>, status: StatusCo
     if desk.web.settings.app {
         // Its key is in this browser, or nowhere here.
         let link = Piece::link("/app/#account", t.get("me.by_device"));
-        blocks.push(Block::Facts(vec![(String::new(), vec![link])]));
+        blocks.push(Block::Line(link));
     }
     page(visit, None, t.get("me.sign_in"), blocks).answer(status)
 }

@@ -24,7 +24,7 @@ async fn rows_are_planned_first_and_made_then() {
     // What is broken is named by its line, and nothing is offered.
     let page = text(&plan(&ROWS.replace("GEZDGNBVGY3TQOJQ", "not base 32!")).await);
     assert!(
-        page.contains("<span>3</span>") && page.contains("1 rows are broken"),
+        page.contains("<span>3</span>") && page.contains("Broken rows: 1."),
         "{page}"
     );
     assert!(!page.contains("/console/act/import"), "{page}");
@@ -41,7 +41,7 @@ async fn rows_are_planned_first_and_made_then() {
     let page = text(&answer);
     assert!(
         page.contains(
-            "2 people and 1 tokens; 0 tokens are there already; 1 rows exist; 0 rows are broken"
+            "People: 2. Tokens: 1; there already: 0. Rows that exist: 1. Broken rows: 0."
         ),
         "{page}"
     );
@@ -67,7 +67,7 @@ async fn rows_are_planned_first_and_made_then() {
         .post("/console/act/import", &form, Some(&session))
         .await;
     assert!(
-        text(&made).contains("2 people and 1 tokens"),
+        text(&made).contains("People: 2. Tokens: 1;"),
         "{}",
         text(&made)
     );
