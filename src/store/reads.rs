@@ -180,6 +180,18 @@ impl Store {
         token.map(|token| with_state(&rows, token)).transpose()
     }
 
+    /// The users for whom a token counts beside its owner.
+    pub fn sharers(&self, serial: &Serial) -> Result<Vec<UserKey>, StoreError> {
+        let prefix = record::link_key(serial.as_str(), b"");
+        let mut users = Vec::new();
+        self.rows()
+            .scan(Table::Links, &prefix, Bound::Unbounded, |key, _| {
+                users.push(record::owner(key.get(prefix.len()..).unwrap_or_default())?);
+                Ok(true)
+            })?;
+        Ok(users)
+    }
+
     /// Tokens of all users, after the one of this user and serial, at most `limit`.
     pub fn tokens(
         &self,

@@ -203,6 +203,11 @@ pub(crate) fn token_key(owner: &[u8], serial: &Serial) -> Vec<u8> {
     bytes
 }
 
+/// Row keys under which a token that counts for several users is found.
+pub(crate) fn link_key(serial: &str, user: &[u8]) -> Vec<u8> {
+    [serial.as_bytes(), b"\0", user].concat()
+}
+
 /// The owner's part of a token's row key.
 pub(crate) fn owner_part<'k>(key: &'k [u8], serial: &Serial) -> &'k [u8] {
     let end = key.len().saturating_sub(serial.as_str().len() + 1);

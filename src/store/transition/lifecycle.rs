@@ -10,11 +10,11 @@ use crate::model::enrolment::NotApproved;
 use crate::model::id::Serial;
 use crate::model::kind::Kind;
 use crate::model::token::LifeCycle;
-use crate::store::record::{RowWrite, Table, TokenRow};
+use crate::store::record::{RowWrite, Table, TokenRow, link_key};
 use crate::store::transition::plan::Plan;
 use crate::store::transition::rows::{
-    expiry_gone, expiry_put, gone, link_key, own_row, put, refuse_if, seen, some, token_row,
-    user_state, user_state_write,
+    expiry_gone, expiry_put, gone, own_row, put, refuse_if, seen, some, token_row, user_state,
+    user_state_write,
 };
 use crate::store::transition::working::Working;
 use crate::store::{StoreError, record};

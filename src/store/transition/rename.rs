@@ -5,10 +5,10 @@
 
 use crate::model::user::User;
 use crate::model::user_key::UserKey;
-use crate::store::record::{RowWrite, Table};
+use crate::store::record::{RowWrite, Table, link_key};
 use crate::store::transition::plan::Plan;
 use crate::store::transition::rows::{
-    CHANGED, Keys, gone, link_key, own_row, person_of, put, refuse_if, tokens_of,
+    CHANGED, Keys, gone, own_row, person_of, put, refuse_if, tokens_of,
 };
 use crate::store::transition::users;
 use crate::store::transition::working::Working;

@@ -140,11 +140,6 @@ pub(super) fn seen(
     Ok((key, token))
 }
 
-/// Row keys under which a token that counts for several users is found.
-pub(super) fn link_key(serial: &str, user: &[u8]) -> Vec<u8> {
-    [serial.as_bytes(), b"\0", user].concat()
-}
-
 /// The state of a token that is there. Each has one from the beginning: without it a code that was used
 /// would be good again.
 pub(super) fn token_state(rows: &Working<'_>, serial: &Serial) -> Result<TokenState, StoreError> {

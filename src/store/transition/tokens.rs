@@ -6,11 +6,11 @@ use crate::model::id::Serial;
 use crate::model::kind::Kind;
 use crate::model::token::{LifeCycle, Moving, Token, TokenState};
 use crate::model::user_key::UserKey;
-use crate::store::record::{RowWrite, Table, TokenRow};
+use crate::store::record::{RowWrite, Table, TokenRow, link_key};
 use crate::store::transition::plan::Plan;
 use crate::store::transition::rows::{
-    Keys, expiry_gone, expiry_put, find_token, gone, link_key, own_row, owner_of, person_of, put,
-    refuse_if, refuse_other, seen, token_state, token_state_write, tokens_of,
+    Keys, expiry_gone, expiry_put, find_token, gone, own_row, owner_of, person_of, put, refuse_if,
+    refuse_other, seen, token_state, token_state_write, tokens_of,
 };
 use crate::store::transition::working::Working;
 use crate::store::transition::{devices, lifecycle};

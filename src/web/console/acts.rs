@@ -106,7 +106,11 @@ acts! {
     "renew" = RenewToken: [];
     "assign" = AssignToken: [must("user", Kind::Text)];
     "unassign" = UnassignToken: [];
-    "link" = LinkToken, dangerous: [must("user", Kind::Text)];
+    "link" = LinkToken, dangerous: [
+        must("user", Kind::Text),
+        must("first", Kind::Code),
+        must("second", Kind::Code),
+    ];
     "unlink" = UnlinkToken: [must("user", Kind::Text)];
     "remove_token" = RemoveToken, dangerous, bad: [];
     "approve" = ApproveToken, main: [];

@@ -15,6 +15,24 @@ pub(super) fn when(rfc3339: &str) -> String {
     plain.split('.').next().unwrap_or_default().to_owned()
 }
 
+/// The same where no head says the zone.
+pub(super) fn utc(rfc3339: &str) -> String {
+    format!("{} UTC", when(rfc3339))
+}
+
+/// A text of a record with its times as people read them.
+fn with_times(text: &str) -> String {
+    let is_time = |word: &str| {
+        let figures = |sign: char| sign.is_ascii_digit() || "-:.T".contains(sign);
+        word.len() >= "2026-01-31T00:00:00".len() && word.chars().all(figures)
+    };
+    let words = text.split(' ').map(|word| match word.split_once('Z') {
+        Some((time, rest)) if is_time(time) => format!("{}{rest}", utc(time)),
+        _ => word.to_owned(),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
 /// Where the page of a user is.
 pub(super) fn user_path(user: &str) -> String {
     let mut path = "/console/users/".to_owned();
@@ -111,11 +129,10 @@ pub(super) fn row(t: Text, record: &AuditRecord, person: &Person) -> Vec<Cell> {
                 Piece::Mono(target.clone()),
             ];
             let detail = detail.as_deref();
-            what.extend(
-                detail.map(|detail| {
-                    Piece::Faint(t.told(detail).unwrap_or_else(|| detail.to_owned()))
-                }),
-            );
+            what.extend(detail.map(|detail| {
+                let told = t.told(detail).unwrap_or_else(|| detail.to_owned());
+                Piece::Faint(with_times(&told))
+            }));
             let whom = name.as_deref().map(user);
             vec![
                 time,
@@ -143,4 +160,19 @@ pub(super) fn heads(t: Text) -> Vec<String> {
         t.get("head.by"),
     ];
     heads.map(str::to_owned).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_with_their_zone() {
+        let told = with_times("good until 2026-12-14T04:32:02.235Z, Z");
+        assert_eq!(told, "good until 2026-12-14 04:32:02 UTC, Z");
+        assert_eq!(
+            with_times("TOTP-00000000000000000000Z"),
+            "TOTP-00000000000000000000Z"
+        );
+    }
 }

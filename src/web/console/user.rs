@@ -14,11 +14,12 @@ use crate::api::{
     self, AuditEvent, AuditRecord, DevicesOf, ListDevices, ListSessions, SessionQuery, ShowUser,
     forms,
 };
+use crate::model::id::Serial;
 use crate::store::AuditQuery;
 use crate::time::UnixTime;
 use crate::web::Desk;
 use crate::web::console::act::is_of_console;
-use crate::web::console::sentence::{heads, reason, row, when};
+use crate::web::console::sentence::{heads, reason, row, user_path, utc, when};
 use crate::web::console::{acts, frame, users};
 use crate::web::text::Text;
 use crate::web::view::{Block, Cell, Form, Piece, Table, Tone};
@@ -47,7 +48,7 @@ pub(super) async fn show(
     blocks.extend(happened(&signed, &user, &records));
     let left = vec![
         Block::Heading(t.get("user.tokens").to_owned()),
-        Block::Table(tokens(&signed, &user)),
+        Block::Table(tokens(&desk, &signed, &user)),
         Block::Actions(forms_of(&signed, &user, &["enrol_link", "add_token"])),
         Block::Heading(t.get("user.history").to_owned()),
         Block::Table(Table {
@@ -186,7 +187,7 @@ fn happened(signed: &Signed, user: &api::User, records: &[AuditRecord]) -> Vec<B
             } else {
                 Tone::Bad
             };
-            let time = format!("{} UTC", when(&record.time));
+            let time = utc(&record.time);
             let values = [
                 ("time", time.as_str()),
                 ("client", client.as_str()),
@@ -224,6 +225,16 @@ fn helps(user: &api::User, cause: Option<&str>) -> (&'static str, Option<&'stati
     if tokens.iter().filter(is_alive).count() == 0 {
         return ("advice.no_token", Some("enrol_link"));
     }
+    let all = |states: &[&str]| {
+        let mut alive = tokens.iter().filter(is_alive);
+        alive.all(|token| states.contains(&token.state.as_str()))
+    };
+    if all(&["suspended"]) {
+        return ("advice.suspended", None);
+    }
+    if all(&["pending", "suspended"]) {
+        return ("advice.not_active", None);
+    }
     match cause {
         Some("wrong_code") => ("advice.wrong_code", None),
         Some("used_code") => ("advice.used_code", None),
@@ -259,7 +270,7 @@ fn facts(t: Text, user: &api::User) -> Vec<(String, Cell)> {
     fact("fact.class", text(&user.class));
     let set = |info: &Option<api::VerifierInfo>| {
         let info = info.iter();
-        info.map(|info| Piece::text(t.with("user.set_at", &[("time", &when(&info.set))])))
+        info.map(|info| Piece::text(t.with("user.set_at", &[("time", &utc(&info.set))])))
             .collect()
     };
     fact("fact.password", set(&user.password));
@@ -275,7 +286,7 @@ fn facts(t: Text, user: &api::User) -> Vec<(String, Cell)> {
         ("state.exemption", &user.exemption),
     ] {
         if let Some(waiver) = waiver.as_ref().filter(|waiver| waiver.holds) {
-            let until = when(&waiver.until);
+            let until = utc(&waiver.until);
             let values = [
                 ("until", until.as_str()),
                 ("reason", &waiver.reason),
@@ -288,12 +299,13 @@ fn facts(t: Text, user: &api::User) -> Vec<(String, Cell)> {
     facts
 }
 
-fn tokens(signed: &Signed, user: &api::User) -> Table {
+fn tokens(desk: &Desk, signed: &Signed, user: &api::User) -> Table {
     let t = signed.visit.t;
     let tokens = user.tokens.as_deref().unwrap_or_default();
     let row = |token: &api::Token| {
+        let sharers = sharers(desk, token);
         let mut acts: Vec<&str> = match token.state.as_str() {
-            "active" => vec!["resync", "suspend", "link", "unlink", "revoke"],
+            "active" => vec!["resync", "suspend", "link", "revoke"],
             "suspended" => vec!["resume", "revoke"],
             "pending" => vec!["confirm", "revoke"],
             "approved" => vec!["offer", "revoke"],
@@ -301,7 +313,7 @@ fn tokens(signed: &Signed, user: &api::User) -> Table {
             _ => vec!["remove_token"],
         };
         if !matches!(token.kind.as_str(), "totp" | "hotp") {
-            acts.retain(|act| !["resync", "link", "unlink"].contains(act));
+            acts.retain(|act| !["resync", "link"].contains(act));
         }
         let revision = token.revision.to_string();
         let given = [("revision", revision.as_str())];
@@ -312,13 +324,17 @@ fn tokens(signed: &Signed, user: &api::User) -> Table {
         let may = is_admin || !is_of_console(&user.user);
         let forms = acts.iter().filter(|_| may).filter_map(|id| acts::find(id));
         let forms = forms.filter_map(|act| act.form(signed, &token.serial, &given));
+        let mut forms: Vec<Form> = forms.collect();
+        forms.extend(sharers.iter().filter(|_| may).filter_map(|sharer| {
+            acts::find("unlink")?.form(signed, &token.serial, &[("user", sharer.as_str())])
+        }));
         let last = token.last_accept.as_deref().map(when);
         vec![
             vec![Piece::Mono(token.serial.clone())],
-            vec![Piece::text(word(t, &token.kind))],
+            kind(t, user, token, &sharers),
             vec![state(t, token)],
             vec![Piece::text(last.unwrap_or_else(|| "-".to_owned()))],
-            forms.map(Piece::Form).collect(),
+            forms.into_iter().map(Piece::Form).collect(),
         ]
     };
     Table {
@@ -338,8 +354,29 @@ fn tokens(signed: &Signed, user: &api::User) -> Table {
     }
 }
 
-fn word(t: Text, word: &str) -> String {
-    t.find(&format!("word.{word}")).unwrap_or(word).to_owned()
+/// The users beside its owner for whom a token counts. Where that cannot be read, the page has all else.
+fn sharers(desk: &Desk, token: &api::Token) -> Vec<String> {
+    let serial = token.serial.parse::<Serial>().ok();
+    let users = serial.and_then(|serial| desk.app.core().store().sharers(&serial).ok());
+    let users = users.unwrap_or_default();
+    users.iter().map(ToString::to_string).collect()
+}
+
+/// What a token is, and whose it is beside this user.
+fn kind(t: Text, user: &api::User, token: &api::Token, sharers: &[String]) -> Cell {
+    let word = t.find(&format!("word.{}", token.kind));
+    let mut cell = vec![Piece::text(word.unwrap_or(&token.kind))];
+    let others = std::iter::once(token.owner()).chain(sharers.iter().map(String::as_str));
+    let others: Vec<&str> = others.filter(|other| *other != user.user).collect();
+    if !others.is_empty() {
+        cell.push(Piece::Faint(t.get("user.shared").to_owned()));
+        cell.extend(
+            others
+                .iter()
+                .map(|other| Piece::link(user_path(other), *other)),
+        );
+    }
+    cell
 }
 
 fn state(t: Text, token: &api::Token) -> Piece {

@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use serde_json::json;
 
 use crate::support::app::{ask, request};
+use crate::support::codes::{RFC_SECRET, hotp};
 use crate::support::console::{Console, built, cookie, text};
 use crate::support::daemon::Site;
 
@@ -289,4 +290,53 @@ fn the_console_has_a_listener_of_its_own() {
     ] {
         assert_eq!(status(base, path), wanted, "{base}{path}");
     }
+}
+
+/// A token is shared with its codes; that this ends is offered only while someone shares it, on both pages.
+#[tokio::test]
+async fn a_token_is_shared_and_taken_back_on_a_page() {
+    let console = Console::new();
+    let kim = console.person("kim", &["admin"]).await;
+    for user in ["alice", "bob"] {
+        console
+            .admin("POST", "/v1/admin/users", Some(json!({ "user": user })))
+            .await;
+    }
+    let token = json!({
+        "user": "alice", "kind": "hotp", "serial": "T", "secret": RFC_SECRET, "active": true,
+    });
+    console.admin("POST", "/v1/admin/tokens", Some(token)).await;
+    let session = console.sign_in(&kim).await;
+    let page = async |user: &str| {
+        let path = format!("/console/users/{user}@default");
+        text(&console.get(&path, Some(&session)).await)
+    };
+    let alone = page("alice").await;
+    assert!(alone.contains("/console/act/link") && !alone.contains("/console/act/unlink"));
+    let (first, second) = (hotp(0), hotp(1));
+    let form = [
+        ("place", "T"),
+        ("user", "bob"),
+        ("first", &first),
+        ("second", &second),
+        ("back", "/console"),
+    ];
+    let done = console.post("/console/act/link", &form, Some(&session));
+    let done = done.await;
+    assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", text(&done));
+    for (user, other) in [("alice", "bob"), ("bob", "alice")] {
+        let shared = page(user).await;
+        assert!(shared.contains("/console/act/unlink"), "{user}: {shared}");
+        assert!(shared.contains(&format!("/console/users/{other}%40default")));
+        assert!(shared.contains("name=\"user\" value=\"bob@default\""));
+    }
+    let form = [
+        ("place", "T"),
+        ("user", "bob@default"),
+        ("back", "/console"),
+    ];
+    let done = console.post("/console/act/unlink", &form, Some(&session));
+    let done = done.await;
+    assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", text(&done));
+    assert!(!page("alice").await.contains("/console/act/unlink"));
 }
