@@ -32,6 +32,11 @@ impl Page {
         answer::page(status, self)
     }
 
+    /// Whether there is a search: for who sees users.
+    fn finds(&self) -> bool {
+        self.menu.iter().any(|entry| entry.to == "/console/users")
+    }
+
     fn block(&self, block: &Block) -> String {
         let view = BlockView { t: self.t, block };
         // Written to memory: only a defect of the template fails, and then there is nothing to show.
