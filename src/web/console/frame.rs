@@ -64,7 +64,12 @@ const REQUESTS: &str = "/console/requests";
 
 fn menu(signed: &Signed) -> Vec<Entry> {
     let (person, t, target) = (&signed.person, signed.visit.t, &signed.visit.target);
-    let path = target.split('?').next().unwrap_or_default();
+    let path = match target.split('?').next().unwrap_or_default() {
+        "/console/stock" | "/console/import" => "/console/users",
+        path if path.starts_with("/console/draft") => "/console/policies",
+        path if path.starts_with("/console/why") => "/console/audit",
+        path => path,
+    };
     let is_here = |to: &str| match to {
         "/console" => path == to,
         _ => path.starts_with(to),

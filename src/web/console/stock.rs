@@ -6,8 +6,8 @@ use axum::response::Response;
 
 use crate::api::{self, ListTokens, TokenPage};
 use crate::web::Desk;
-use crate::web::console::sentence::when;
-use crate::web::console::{acts, frame};
+use crate::web::console::sentence::{sees_users, when};
+use crate::web::console::{acts, frame, users};
 use crate::web::view::{Block, Cell, Piece, Table};
 use crate::web::visit::Signed;
 use crate::wire::percent_encode;
@@ -50,6 +50,11 @@ pub(super) async fn show(
         ]
     };
     let mut blocks = frame::done(&signed, wanted.done.as_deref());
+    if sees_users(&signed.person) {
+        blocks.push(Block::Tabs(
+            users::tabs(&desk, &signed, Some("stock")).await,
+        ));
+    }
     blocks.push(Block::Table(Table {
         label: t.get("users.stock").to_owned(),
         head: [

@@ -1,15 +1,22 @@
 //! The list of users.
 
+use std::time::Duration;
+
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use crate::api::call::{Call as _, NoQuery};
+use crate::api::explain::ExplainRequest;
 use crate::api::{self, CountUsers, ImportUsers, ListUsers, ShowToken, ShowUser, UserPage};
+use crate::model::audit::Event;
 use crate::model::id::RequestId;
 use crate::model::user_key::UserKey;
-use crate::web::console::sentence::{user_path, why_path};
+use crate::store::AuditQuery;
+use crate::time::UnixTime;
+use crate::web::console::sentence::{sees_users, user_path, why_path};
 use crate::web::console::{acts, frame};
 use crate::web::view::{Block, Cell, Field, Form, Input, Piece, Tab, Table, Tone};
 use crate::web::visit::Signed;
@@ -86,7 +93,7 @@ pub(super) async fn show(
 }
 
 /// The tabs, with how many are behind each, as far as it is known; `here` is the one that is shown.
-async fn tabs(desk: &Desk, signed: &Signed, here: Option<&str>) -> Vec<Tab> {
+pub(super) async fn tabs(desk: &Desk, signed: &Signed, here: Option<&str>) -> Vec<Tab> {
     let (t, caller) = (signed.visit.t, signed.caller());
     let counts = desk.read::<CountUsers>(&caller, (), &NoQuery {}).await.ok();
     let counts = counts.and_then(|summary| summary.users);
@@ -124,7 +131,7 @@ async fn tabs(desk: &Desk, signed: &Signed, here: Option<&str>) -> Vec<Tab> {
     tabs.push(Tab {
         to: "/console/stock".to_owned(),
         label: t.get("users.stock").to_owned(),
-        is_here: false,
+        is_here: here == Some("stock"),
     });
     tabs
 }
@@ -266,8 +273,8 @@ pub(super) async fn search(
     if q.is_empty() {
         return answer::see_other("/console/users");
     }
-    if q.to_ascii_uppercase().parse::<RequestId>().is_ok() {
-        return answer::see_other(&why_path(&q.to_ascii_uppercase()));
+    if let Ok(request) = q.to_ascii_uppercase().parse::<RequestId>() {
+        return of_request(&desk, &signed, request).await;
     }
     let token = desk
         .read::<ShowToken>(&caller, &q.to_ascii_uppercase(), &NoQuery {})
@@ -283,5 +290,48 @@ pub(super) async fn search(
     answer::see_other(&to)
 }
 
+/// Leads to why a request was decided so; who may not read that, to the user whose records it is among.
+async fn of_request(desk: &Desk, signed: &Signed, request: RequestId) -> Response {
+    if signed.person.may(ExplainRequest::OPERATION.access) {
+        return answer::see_other(&why_path(&request.to_string()));
+    }
+    if sees_users(&signed.person)
+        && let Some(user) = whose(desk, request).await
+        && let Ok(user) = desk
+            .read::<ShowUser>(&signed.caller(), &user, &NoQuery {})
+            .await
+    {
+        return answer::see_other(&user_path(&user.user));
+    }
+    let t = signed.visit.t;
+    let notice = Block::Notice {
+        tone: Tone::Plain,
+        text: t.get("users.no_request").to_owned(),
+        detail: t.get("users.no_request_how").to_owned(),
+    };
+    frame::page(signed, t.get("refused.forbidden"), vec![notice]).answer(StatusCode::FORBIDDEN)
+}
+
+/// The user of a request, where it is found in time.
+async fn whose(desk: &Desk, request: RequestId) -> Option<String> {
+    let since = request.at().as_millis().saturating_sub(SLACK);
+    let query = AuditQuery {
+        request: Some(request),
+        since: Some(UnixTime::from_millis(since)),
+        limit: 1,
+        ..AuditQuery::default()
+    };
+    let found = timeout(PATIENCE, desk.app.core().store().audit(query)).await;
+    let record = found.ok()?.ok()?.into_iter().next()?;
+    match record.event {
+        Event::Decision(event) => Some(event.user),
+        Event::Change(event) => event.user,
+    }
+}
+
 /// Users on a page.
 const PAGE: usize = 50;
+/// How long a request is looked for.
+const PATIENCE: Duration = Duration::from_millis(400);
+/// How much earlier than its request a record may be dated, in milliseconds.
+const SLACK: u64 = 60_000;

@@ -268,6 +268,35 @@ async fn every_page_is_for_its_roles() {
     }
 }
 
+/// A request id in the search leads to what the role may see of it, or to a page that says why not.
+#[tokio::test]
+async fn a_request_is_found_by_those_who_may_see_it() {
+    let (console, why) = house().await;
+    let request = why.rsplit('/').next().expect("a request");
+    for (role, to) in [
+        (Scope::Admin, Some(why.as_str())),
+        (Scope::Auditor, Some(why.as_str())),
+        (Scope::Operator, Some("/console/users/alice%40default")),
+        (Scope::Approver, None),
+    ] {
+        let person = console.person(role.as_str(), &[role.as_str()]).await;
+        let session = console.sign_in(&person).await;
+        let path = format!("/console/find?q={request}");
+        let answer = console.get(&path, Some(&session)).await;
+        let location = answer.headers.get("location");
+        let location = location.map(|value| value.to_str().expect("text"));
+        assert_eq!(location, to, "{role}");
+        assert!(
+            to.is_some() || answer.status == 403,
+            "{role}: {}",
+            answer.status
+        );
+        // Who sees no users has no search.
+        let now = text(&console.get("/console", Some(&session)).await);
+        assert_eq!(now.contains("role=\"search\""), to.is_some(), "{role}");
+    }
+}
+
 #[tokio::test]
 async fn every_act_is_for_its_roles() {
     let acts = acts();
