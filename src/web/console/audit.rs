@@ -11,11 +11,14 @@ use tokio::sync::mpsc;
 
 use crate::admin::{AdminError, Noted};
 use crate::api::{self, AuditEvent, ListAudit};
+use crate::explain::ACTIONS;
+use crate::model::reason::Reason;
 use crate::web::Desk;
 use crate::web::call::Refused;
 use crate::web::console::sentence::{heads, row};
 use crate::web::console::stream::Pieces;
 use crate::web::console::{acts, frame};
+use crate::web::text::Text;
 use crate::web::view::{Block, Field, Form, Input, Table};
 use crate::web::visit::Signed;
 
@@ -107,24 +110,7 @@ pub(super) async fn show(
         .read::<ListAudit>(&signed.caller(), (), &wanted.query(PAGE))
         .await;
     let mut blocks = frame::done(&signed, wanted.done.as_deref());
-    let mut filter = Form::new("/console/audit", t.get("audit.filter"));
-    (filter.asks, filter.inline) = (true, true);
-    for (name, value) in wanted.fields() {
-        let key = format!("filter.{name}");
-        let label = t.find(&key).unwrap_or(name);
-        let mut field = Field::new(name, label, Input::Text).value(value);
-        if name == "decision" {
-            field.input = Input::Select;
-            let words = ["accept", "reject", "challenge"].map(|word| {
-                let shown = t.find(&format!("decision.{word}")).unwrap_or(word);
-                (word.to_owned(), shown.to_owned())
-            });
-            field.options = vec![(String::new(), t.get("audit.any").to_owned())];
-            field.options.extend(words);
-        }
-        filter = filter.field(field);
-    }
-    blocks.push(Block::Form(filter));
+    blocks.push(Block::Form(filter(t, &wanted)));
     let found = match found {
         Ok(found) => found,
         Err(refused) if refused.status == StatusCode::BAD_REQUEST => {
@@ -160,6 +146,48 @@ pub(super) async fn show(
     forms.extend(more.filter_map(|act| act.form(&signed, "", &[])));
     blocks.push(Block::Actions(forms));
     frame::page(&signed, t.get("menu.audit"), blocks).answer(StatusCode::OK)
+}
+
+/// The form of the filters; those that take certain words only offer them.
+fn filter(t: Text, wanted: &Wanted) -> Form {
+    let mut filter = Form::new("/console/audit", t.get("audit.filter"));
+    (filter.asks, filter.inline) = (true, true);
+    for (name, value) in wanted.fields() {
+        let key = format!("filter.{name}");
+        let label = t.find(&key).unwrap_or(name);
+        let mut field = Field::new(name, label, Input::Text).value(value);
+        let words = words(name);
+        if !words.is_empty() {
+            field.input = Input::Select;
+            let shown = words.into_iter().map(|word| {
+                let shown = t.find(&format!("{name}.{word}")).unwrap_or(word);
+                let shown = match name {
+                    "decision" => shown.to_owned(),
+                    // As the commands and the API have it.
+                    _ => format!("{shown} ({word})"),
+                };
+                (word.to_owned(), shown)
+            });
+            field.options = vec![(String::new(), t.get("audit.any").to_owned())];
+            field.options.extend(shown);
+            // What no list has is looked for all the same.
+            if field.options.iter().all(|(word, _)| word != value) {
+                field.options.push((value.to_owned(), value.to_owned()));
+            }
+        }
+        filter = filter.field(field);
+    }
+    filter
+}
+
+/// The words that a filter takes, where it takes certain ones only.
+fn words(filter: &str) -> Vec<&'static str> {
+    match filter {
+        "decision" => vec!["accept", "reject", "challenge"],
+        "reason" => Reason::ALL.iter().map(|reason| reason.as_str()).collect(),
+        "action" => ACTIONS.keys().map(String::as_str).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// `GET /console/audit/export`: all that the filters let through, newest first, page by page.

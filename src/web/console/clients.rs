@@ -8,8 +8,9 @@ use crate::api::call::NoQuery;
 use crate::api::{self, ListClients, Page, ShowClient};
 use crate::model::profile;
 use crate::web::Desk;
-use crate::web::console::sentence::when;
+use crate::web::console::sentence::{utc, when};
 use crate::web::console::{acts, frame};
+use crate::web::text::Text;
 use crate::web::view::{Block, Cell, Form, Input, Piece, Table, Tone};
 use crate::web::visit::Signed;
 use crate::wire::percent_encode;
@@ -83,14 +84,10 @@ fn row(signed: &Signed, client: &api::Client) -> Vec<Cell> {
     let t = signed.visit.t;
     let mut to = "/console/clients/".to_owned();
     percent_encode(&client.name, &mut to);
-    let kind = match client.kind.as_str() {
-        "radius" => "RADIUS",
-        _ => "API",
-    };
-    let mut kind = vec![Piece::text(kind)];
-    kind.extend(client.profile.clone().map(Piece::Faint));
+    let mut what = vec![Piece::text(kind(client))];
+    what.extend(client.profile.clone().map(Piece::Faint));
+    what.extend(scopes(t, client).map(Piece::Faint));
     let addresses = client.addresses.clone().unwrap_or_default().join(", ");
-    let scopes = client.scopes.clone().unwrap_or_default().join(", ");
     let mut state = Vec::new();
     if client.weak_secret.is_some() {
         state.push(Piece::chip(Tone::Warn, t.get("clients.weak")));
@@ -103,8 +100,8 @@ fn row(signed: &Signed, client: &api::Client) -> Vec<Cell> {
     }
     vec![
         vec![Piece::link(to, client.name.clone())],
-        kind,
-        vec![Piece::text(addresses), Piece::Faint(scopes)],
+        what,
+        vec![Piece::text(addresses)],
         vec![Piece::text(
             client
                 .policy
@@ -113,6 +110,20 @@ fn row(signed: &Signed, client: &api::Client) -> Vec<Cell> {
         )],
         state,
     ]
+}
+
+fn kind(client: &api::Client) -> &'static str {
+    match client.kind.as_str() {
+        "radius" => "RADIUS",
+        _ => "API",
+    }
+}
+
+/// What a client of the API may.
+fn scopes(t: Text, client: &api::Client) -> Option<String> {
+    let scopes = client.scopes.as_ref()?.iter();
+    let scopes = scopes.map(|scope| t.find(&format!("word.{scope}")).unwrap_or(scope));
+    Some(scopes.collect::<Vec<_>>().join(", "))
 }
 
 /// `GET /console/clients/{name}`
@@ -184,10 +195,10 @@ fn facts(signed: &Signed, client: &api::Client) -> Vec<(String, Cell)> {
     let yes = |flag: bool| t.get(if flag { "word.yes" } else { "word.no" }).to_owned();
     let list = |list: &Option<Vec<String>>| list.as_ref().map(|list| list.join(", "));
     let facts = [
-        ("head.kind", Some(client.kind.clone())),
+        ("head.kind", Some(kind(client).to_owned())),
         ("fact.profile", client.profile.clone()),
         ("head.address", list(&client.addresses)),
-        ("field.scopes", list(&client.scopes)),
+        ("field.scopes", scopes(t, client)),
         (
             "head.policy",
             Some(
@@ -214,7 +225,7 @@ fn facts(signed: &Signed, client: &api::Client) -> Vec<(String, Cell)> {
         ("fact.weak_secret", client.weak_secret.clone()),
         (
             "fact.previous_until",
-            client.previous_until.as_deref().map(when),
+            client.previous_until.as_deref().map(utc),
         ),
         ("head.made", Some(when(&client.created))),
     ];

@@ -13,7 +13,7 @@ use crate::api::{
 };
 use crate::web::Desk;
 use crate::web::call::Refused;
-use crate::web::console::sentence::{user_path, when};
+use crate::web::console::sentence::{user_path, utc, when};
 use crate::web::console::{acts, explained, frame};
 use crate::web::text::Text;
 use crate::web::view::{Block, Cell, DiffLine, Form, Piece, Table, Tone};
@@ -103,7 +103,7 @@ fn review(signed: &Signed, draft: &PolicyDraft) -> Vec<Block> {
         t.get("draft.by").to_owned(),
         vec![
             Piece::text(draft.author.clone()),
-            Piece::Faint(when(&draft.time)),
+            Piece::Faint(utc(&draft.time)),
         ],
     )];
     let note = draft.note.clone().map(Piece::text);
@@ -115,7 +115,8 @@ fn review(signed: &Signed, draft: &PolicyDraft) -> Vec<Block> {
         draft.diff.iter().map(|line| diff_line(t, line)).collect(),
     ));
     let mut forms = Vec::new();
-    if signed.person.may(ReplayDraft::OPERATION.access) {
+    let is_faulty = draft.findings.iter().any(is_error);
+    if !is_faulty && signed.person.may(ReplayDraft::OPERATION.access) {
         let mut replay = Form::new("/console/draft/replay", t.get("draft.replay"))
             .hidden("policy", &draft.policy);
         replay.asks = true;
@@ -127,25 +128,30 @@ fn review(signed: &Signed, draft: &PolicyDraft) -> Vec<Block> {
         ("revision", revision.as_str()),
         ("back", "/console/policies"),
     ];
-    let ids: &[&str] = if own {
-        &["remove_draft"]
-    } else {
-        &["approve_draft", "deny_draft", "remove_draft"]
+    // What it would be refused for is said above.
+    let is_good = !is_faulty && !draft.outdated && draft.locked_out.is_empty();
+    let ids: &[&str] = match (own, is_good) {
+        (true, _) => &["remove_draft"],
+        (false, true) => &["approve_draft", "deny_draft", "remove_draft"],
+        (false, false) => &["deny_draft", "remove_draft"],
     };
     forms.extend(
         ids.iter()
             .filter_map(|id| acts::find(id)?.form(signed, &draft.policy, &gone)),
     );
-    if own {
+    if own && is_good {
         blocks.push(Block::Text(t.get("draft.own").to_owned()));
     }
     blocks.push(Block::Actions(forms));
     blocks
 }
 
+fn is_error(one: &PolicyFinding) -> bool {
+    one.severity == "error"
+}
+
 fn verdict(t: Text, draft: &PolicyDraft) -> Vec<Block> {
     let mut blocks = Vec::new();
-    let errors = |one: &&PolicyFinding| one.severity == "error";
     if draft.outdated {
         blocks.push(frame::bad(t.get("draft.outdated"), ""));
     }
@@ -153,7 +159,7 @@ fn verdict(t: Text, draft: &PolicyDraft) -> Vec<Block> {
         let text = t.with("draft.locked_out", &[("user", &one.user)]);
         blocks.push(Block::told(t, Tone::Bad, &text, &one.why));
     }
-    if draft.findings.iter().any(|one| errors(&one)) {
+    if draft.findings.iter().any(is_error) {
         blocks.push(frame::bad(t.get("draft.faults"), ""));
     } else if blocks.is_empty() {
         blocks.push(Block::Notice {
@@ -164,7 +170,7 @@ fn verdict(t: Text, draft: &PolicyDraft) -> Vec<Block> {
     }
     if !draft.findings.is_empty() {
         let row = |one: &PolicyFinding| {
-            let tone = if errors(&one) { Tone::Bad } else { Tone::Warn };
+            let tone = if is_error(one) { Tone::Bad } else { Tone::Warn };
             let file = one.file.as_deref().map(explained::file);
             let place = file
                 .zip(one.line)

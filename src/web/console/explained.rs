@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::api::call::NoQuery;
-use crate::api::explain::{Condition, ExplainRequest, Explanation, Held, Login};
+use crate::api::explain::{Condition, ExplainRequest, Explanation, Held, Login, Next};
 use crate::model::message::Language;
 use crate::web::Desk;
 use crate::web::console::frame;
@@ -84,8 +84,9 @@ pub(super) fn blocks(signed: &Signed, one: &Explanation) -> Vec<Block> {
     let mut card = vec![Block::Facts(facts)];
     let advice = one.reason.as_deref();
     let advice = advice.and_then(|word| t.find(&format!("next.{word}")));
-    // The server's own sentences are English, and name commands.
-    let own = one.next.iter().filter(|_| is_english || advice.is_none());
+    // The server's own sentences are English; what leads to a command is done on the page of the user.
+    let is_said = |next: &&Next| advice.is_none() || (is_english && next.command.is_empty());
+    let own = one.next.iter().filter(is_said);
     let mut steps: Cell = advice.map(Piece::text).into_iter().collect();
     steps.extend(own.map(|next| Piece::told(t, &next.text)));
     if !steps.is_empty() {

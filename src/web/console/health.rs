@@ -7,7 +7,7 @@ use axum::response::Response;
 use crate::api::call::NoQuery;
 use crate::api::{self, CompareFiles, ListGateways, ListSources, ShowKeys, ShowStatus};
 use crate::web::Desk;
-use crate::web::console::sentence::when;
+use crate::web::console::sentence::{utc, when};
 use crate::web::console::{acts, frame};
 use crate::web::text::Text;
 use crate::web::view::{Block, Cell, Form, Piece, Table, Tone};
@@ -131,10 +131,10 @@ fn facts(t: Text, status: &api::Status) -> Vec<(String, Cell)> {
             "fact.audit",
             Some(format!("{} - {}", status.audit_first, status.audit_seq)),
         ),
-        ("fact.backup", status.last_backup.as_deref().map(when)),
+        ("fact.backup", status.last_backup.as_deref().map(utc)),
         (
             "fact.certificate_until",
-            status.certificate_not_after.as_deref().map(when),
+            status.certificate_not_after.as_deref().map(utc),
         ),
         ("fact.clock", Some(when(&status.now))),
     ];
@@ -188,9 +188,9 @@ async fn keys(desk: &Desk, signed: &Signed) -> Option<Block> {
     let keys = desk.read::<ShowKeys>(&caller, (), &NoQuery {}).await.ok()?;
     let facts = [
         ("fact.master", Some(keys.master)),
-        ("fact.master_since", keys.master_since.as_deref().map(when)),
+        ("fact.master_since", keys.master_since.as_deref().map(utc)),
         ("fact.algorithm", Some(keys.algorithm)),
-        ("fact.data_since", keys.data_since.as_deref().map(when)),
+        ("fact.data_since", keys.data_since.as_deref().map(utc)),
     ];
     let facts = facts.into_iter().filter_map(|(key, value)| {
         let label = t.find(key).unwrap_or(key);
@@ -219,7 +219,7 @@ async fn sources(desk: &Desk, signed: &Signed) -> Option<Block> {
             ],
             (None, Some(last)) => vec![
                 Piece::chip(Tone::Good, t.get("policies.good")),
-                Piece::Faint(when(last)),
+                Piece::Faint(utc(last)),
             ],
             (None, None) => vec![Piece::Faint("-".to_owned())],
         };

@@ -10,7 +10,7 @@ use crate::api::{self, AuditEvent, ListAudit, ShowStatus};
 use crate::core::rates::Minute;
 use crate::model::reason::Reason;
 use crate::web::Desk;
-use crate::web::console::sentence::{heads, reason, row, when};
+use crate::web::console::sentence::{heads, reason, row, utc};
 use crate::web::console::{acts, frame};
 use crate::web::text::Text;
 use crate::web::view::{Bar, Block, Cell, Chart, Form, Piece, Tab, Table, Tile, Tone};
@@ -76,7 +76,7 @@ fn health(signed: &Signed, status: &api::Status) -> Vec<Block> {
         Some(fault) => Block::told(t, Tone::Bad, t.get("now.fault"), fault),
     }];
     if let Some(outage) = status.outage.as_ref().filter(|outage| outage.holds) {
-        let until = when(&outage.until);
+        let until = utc(&outage.until);
         let values = [
             ("until", until.as_str()),
             ("reason", &outage.reason),
@@ -224,7 +224,7 @@ fn chart(t: Text, minutes: &[Minute], is_day: bool) -> Chart {
             t.get("now.half_hour_ago")
         }
         .to_owned(),
-        to: t.get("menu.now").to_owned(),
+        to: t.get("now.now").to_owned(),
         most: t.with("now.most", &[("count", &most.to_string())]),
     }
 }

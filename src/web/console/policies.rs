@@ -52,6 +52,8 @@ pub(super) async fn list(
                 Tone::Bad,
                 t.with("policies.failed", &[("count", &failed.to_string())]),
             )
+        } else if count == 0 {
+            Piece::Faint(t.get("policies.untested").to_owned())
         } else {
             Piece::chip(
                 Tone::Good,

@@ -8,7 +8,7 @@ use crate::api::call::{Call as _, NoQuery};
 use crate::api::{self, ListDelegations, ListDrafts, ListTokens, TokenPage};
 use crate::model::client::Scope;
 use crate::web::Desk;
-use crate::web::console::sentence::{sees_users, user_path, when};
+use crate::web::console::sentence::{sees_users, user_path, utc, when};
 use crate::web::console::{acts, drafts, frame};
 use crate::web::view::{Block, Cell, Piece, Table, Tone};
 use crate::web::visit::Signed;
@@ -77,7 +77,7 @@ async fn lent(desk: &Desk, signed: &Signed) -> Vec<Block> {
         vec![
             vec![Piece::text(one.from.clone())],
             vec![Piece::text(one.to.clone())],
-            vec![state, Piece::Faint(when(&one.until))],
+            vec![state, Piece::Faint(utc(&one.until))],
             vec![Piece::text(one.reason.clone())],
             end.map(Piece::Form).into_iter().collect(),
         ]
@@ -134,12 +134,13 @@ fn row(signed: &Signed, token: &api::Token) -> Vec<Cell> {
         let forms = acts.filter_map(|act| act.form(signed, &token.serial, &given));
         forms.map(Piece::Form).collect()
     };
+    let kind = t.find(&format!("word.{}", token.kind));
     vec![
         vec![Piece::text(when(&token.created))],
         vec![user],
         vec![
             Piece::Mono(token.serial.clone()),
-            Piece::Faint(token.kind.clone()),
+            Piece::Faint(kind.unwrap_or(&token.kind).to_owned()),
         ],
         vec![Piece::text(requester)],
         approvals,

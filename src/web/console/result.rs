@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::qr;
 use crate::web::console::act::{Act, label};
 use crate::web::console::frame;
-use crate::web::console::sentence::when;
+use crate::web::console::sentence::utc;
 use crate::web::printed::{self, Sheet};
 use crate::web::text::Text;
 use crate::web::view::{Block, Form, Piece, Tone};
@@ -109,7 +109,7 @@ fn facts(t: Text, answer: &Value) -> Block {
     let facts = shown.iter().filter_map(|key| {
         let text = answer[*key].as_str()?;
         let is_time = matches!(*key, "until" | "previous_until");
-        let text = if is_time { when(text) } else { text.to_owned() };
+        let text = if is_time { utc(text) } else { text.to_owned() };
         let label = t.find(&format!("fact.{key}")).unwrap_or(key);
         Some((label.to_owned(), vec![Piece::text(text)]))
     });
