@@ -281,8 +281,10 @@ function drawCode() {
     : t(first ? "code.first.intro" : "code.intro");
   at("code-intro").hidden = shown !== null && !first;
   button("code-get").hidden = !usable;
-  const again = shown ? t("code.again") : t("code.get");
-  button("code-get").textContent = first ? t("code.first.get") : again;
+  const get = first ? t("code.first.get") : t("code.get");
+  button("code-get").textContent = shown ? t("code.again") : get;
+  // Another code voids the one that is shown.
+  button("code-get").classList.toggle("main", shown === null);
   button("code-check").hidden = state === "active";
   at("code-yours").textContent = t(first ? "code.first.yours" : "code.yours");
   at("code-shown").hidden = shown === null;
@@ -443,6 +445,7 @@ function drawRequests(codes) {
       element("span", serial, "small serial"),
     ];
   });
+  at("requests-intro").hidden = items.length === 0;
   list("requests", items);
 }
 
@@ -457,6 +460,7 @@ function drawSettings() {
   at("settings-state").textContent = named("state", state);
   at("settings-expires").textContent = expires ? day(expires) : t("settings.never");
   at("transfer-shown").hidden = transfer === null;
+  button("transfer-get").hidden = transfer !== null;
   digits("transfer-digits", transfer?.code ?? "");
   at("transfer-until").textContent = transfer ? t("settings.transfer.until", { time: clock(transfer.until) }) : "";
   at("account-card").hidden = state !== "active";
