@@ -175,7 +175,10 @@ fn verdict(t: Text, draft: &PolicyDraft) -> Vec<Block> {
             let place = file
                 .zip(one.line)
                 .map(|(file, line)| format!("{file}:{line}"));
-            let mut what = vec![Piece::told(t, &one.message)];
+            let mut what = vec![match Piece::told(t, &one.message) {
+                Piece::Said(text) if one.help.is_some() => Piece::Said(format!("{text};")),
+                told => told,
+            }];
             what.extend(one.help.iter().map(|help| Piece::told(t, help)));
             let severity = t.find(&format!("draft.{}", one.severity));
             vec![
@@ -271,11 +274,21 @@ pub(super) async fn replay(
     frame::page(&signed, title, blocks).answer(StatusCode::OK)
 }
 
+/// What a rule asks for, with the names of factors as other pages have them.
+fn named(t: Text, asks: &str) -> String {
+    let words = asks.split(' ').map(|word| {
+        let bare = word.trim_end_matches(',');
+        let name = t.find(&format!("factor.{bare}"));
+        name.map_or_else(|| word.to_owned(), |name| word.replacen(bare, name, 1))
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
 fn change(t: Text, one: &ReplayChange) -> Vec<Cell> {
     let rule = |rule: &Option<ReplayRule>| match rule {
         Some(rule) => vec![
             Piece::text(rule.rule.clone()),
-            Piece::Faint(rule.asks.clone()),
+            Piece::Faint(named(t, &rule.asks)),
         ],
         None => vec![Piece::chip(Tone::Bad, t.get("draft.no_rule"))],
     };
