@@ -6,6 +6,7 @@
 //! cargo run --release --example machine -- bound SECRET_FILE USERS DIR   and makes each batch durable in DIR
 //! cargo run --release --example machine -- fdatasync DIR             median of small durable writes
 //! cargo run --release --example machine -- argon2id N                processor time of one hash, N at a time
+//! cargo run --release --example machine -- junk SERVER RATE SECONDS  packets a server has to throw away
 //! ```
 //!
 //! The responder reads a request, signs an Access-Accept and sends it, in one thread with one socket:
@@ -46,8 +47,10 @@ fn main() -> ExitCode {
             bound::run(Some(Path::new(dir)), Path::new(secret), Path::new(users))
         }
         ["argon2id", threads] => threads.parse().map_err(Into::into).and_then(hash),
+        ["junk", server, rate, seconds] => junk(server, rate, seconds),
         _ => Err(
-            "usage: machine responder SECRET_FILE | bound SECRET_FILE USERS [DIR] | fdatasync DIR | argon2id N"
+            "usage: machine responder SECRET_FILE | bound SECRET_FILE USERS [DIR] | fdatasync DIR | argon2id N | \
+             junk SERVER RATE SECONDS"
                 .into(),
         ),
     };
@@ -123,6 +126,47 @@ fn hash(threads: usize) -> Result<(), Failure> {
     }
     let hashes = i64::try_from(HASHES * threads)?;
     println!("{}", (used[1] - used[0]) / hashes);
+    Ok(())
+}
+
+/// Sends, at this rate, random octets from an address that is no client's, and in turn with them requests from the
+/// client's address whose Message-Authenticator is wrong; prints how many a second left.
+fn junk(server: &str, rate: &str, seconds: &str) -> Result<(), Failure> {
+    let (rate, seconds): (u32, u64) = (rate.parse()?, seconds.parse()?);
+    let sockets = [
+        UdpSocket::bind("127.0.0.9:0")?,
+        UdpSocket::bind("127.0.0.1:0")?,
+    ];
+    sockets.iter().try_for_each(|one| one.connect(server))?;
+    let mut octets = [0x5a; 62];
+    let mut request = Vec::from([1, 0, 0, 62]);
+    request.extend([0; 16]);
+    request.extend(b"\x01\x06junk\x02\x12................\x50\x12................");
+    let begin = Instant::now();
+    let mut sent = 0;
+    while begin.elapsed().as_secs() < seconds {
+        let due = begin.elapsed().as_micros() * u128::from(rate) / 1_000_000;
+        while u128::from(sent) < due {
+            // Another one each time: nothing is a retransmission.
+            let number: [u8; 4] = u32::to_be_bytes(sent);
+            octets[20..24].copy_from_slice(&number);
+            request[1] = number[3];
+            request[4..8].copy_from_slice(&number);
+            let [unknown, client] = &sockets;
+            // What the system has no room for is not sent.
+            let _ = if sent % 2 == 0 {
+                unknown.send(&octets)
+            } else {
+                client.send(&request)
+            };
+            sent += 1;
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    println!(
+        "{} packets of junk a second",
+        u64::from(sent) / seconds.max(1)
+    );
     Ok(())
 }
 

@@ -198,10 +198,10 @@ fn semaphore(places: usize) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)))
 }
 
-/// The store's writer and the kernel need processors too, and lanes get in each other's way.
+/// One decides while another waits for the disk. There is one commit at a time: many would wait for each other.
 fn lanes() -> usize {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    (processors / 2).clamp(1, LANES)
+    processors.clamp(1, LANES)
 }
 
 /// One of so many places is for accounting.
