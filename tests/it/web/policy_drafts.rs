@@ -359,7 +359,7 @@ async fn the_console_writes_a_draft_and_another_person_approves_it() {
             .get("/console/draft/replay?policy=default", Some(&other))
             .await,
     );
-    assert!(page.contains("logins read again"), "{page}");
+    assert!(page.contains("Logins read again"), "{page}");
     let stale = post(
         &console,
         vec![
