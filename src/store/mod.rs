@@ -492,8 +492,8 @@ const STOPPED: &str = "the store's writer has stopped; restart the daemon";
 /// Places in the writer's queue: half a second of work at full speed. An attacker who fills it
 /// makes everybody wait that long at most; the rest is shed at once.
 const QUEUE: usize = 16_384;
-/// How long opening waits for the check of the whole file.
-const CHECK: Duration = Duration::from_millis(500);
+/// How long opening waits for the check of the whole file: enough for some 30,000 users; a larger site serves meanwhile.
+const CHECK: Duration = Duration::from_millis(250);
 /// Time between two looks for records that no index knows.
 const INDEXES: Duration = Duration::from_secs(5);
 /// Damaged rows that are named.

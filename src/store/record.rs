@@ -145,6 +145,12 @@ impl Entry {
             writes: form.writes,
         })
     }
+
+    /// Reads when and what, and none of the rows behind it.
+    pub(crate) fn event(bytes: &[u8]) -> Result<(UnixTime, Event), StoreError> {
+        let ((at, event), _): ((u64, EventV1<'_>), _) = begun(1, bytes)?;
+        Ok((UnixTime::from_millis(at), event.parse().ok_or(BAD_FORM)?))
+    }
 }
 
 #[derive(Serialize)]
@@ -303,6 +309,19 @@ fn put<T: Serialize>(version: u8, form: &T, out: &mut Vec<u8>) -> Result<(), Sto
 }
 
 fn take<'a, T: Deserialize<'a>>(version: u8, bytes: &'a [u8]) -> Result<T, StoreError> {
+    let (form, rest) = begun(version, bytes)?;
+    if rest.is_empty() {
+        Ok(form)
+    } else {
+        Err(BAD_FORM)
+    }
+}
+
+/// The form that these octets begin with, and what follows.
+fn begun<'a, T: Deserialize<'a>>(
+    version: u8,
+    bytes: &'a [u8],
+) -> Result<(T, &'a [u8]), StoreError> {
     let (found, body) = bytes.split_first().ok_or(BAD_FORM)?;
     if *found > version {
         return Err(StoreError::NewerFormat {
@@ -310,12 +329,7 @@ fn take<'a, T: Deserialize<'a>>(version: u8, bytes: &'a [u8]) -> Result<T, Store
             known: version,
         });
     }
-    let (form, rest) = postcard::take_from_bytes(body).map_err(|_| BAD_FORM)?;
-    if rest.is_empty() {
-        Ok(form)
-    } else {
-        Err(BAD_FORM)
-    }
+    postcard::take_from_bytes(body).map_err(|_| BAD_FORM)
 }
 
 /// The word of the change that takes the clock's time for the present.

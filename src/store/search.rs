@@ -8,7 +8,8 @@ use crate::model::audit::{AuditRecord, ChangeEvent, Event, Origin};
 use crate::model::reason::{Decision, Reason};
 use crate::store::AuditQuery;
 use crate::store::StoreError;
-use crate::store::journal::{Record, Search};
+use crate::store::journal::Search;
+use crate::store::record::Entry;
 use crate::time::UnixTime;
 
 /// What indexes are asked for a query: whatever it selects has these words.
@@ -51,55 +52,58 @@ pub(super) fn of(query: &AuditQuery) -> Search {
 }
 
 fn pair(text: &str, reason: Reason) -> String {
-    format!("{text}\0{}", reason.as_str())
+    format!("{text}{BETWEEN}{}", reason.as_str())
 }
 
-/// The words of a record, and its time.
-pub(super) fn words_of(record: &Record) -> Result<(UnixTime, Vec<String>), StoreError> {
-    let record = record.parse()?;
-    let mut words = Vec::with_capacity(10);
-    let mut add = |letter: char, text: &str| words.push(word(letter, text));
-    match &record.event {
+/// Tells the words of a stored entry, each in parts, and returns its time.
+pub(super) fn words_of(
+    entry: &[u8],
+    tell: &mut dyn FnMut(&[&str]),
+) -> Result<UnixTime, StoreError> {
+    let (at, event) = Entry::event(entry)?;
+    let mut add = |letter: &str, text: &str| tell(&[letter, text]);
+    match &event {
         Event::Decision(event) => {
-            add('u', &event.user);
-            add('c', &event.client);
-            add('r', event.reason.as_str());
-            add('d', event.decision.as_str());
-            add('p', &pair(&event.client, event.reason));
-            add('q', &pair(&event.user, event.reason));
+            let reason = event.reason.as_str();
+            add("u", &event.user);
+            add("c", &event.client);
+            add("r", reason);
+            add("d", event.decision.as_str());
             if let Some(origin) = &event.origin {
                 if let Some(nas) = &origin.nas {
-                    add('n', &nas.to_lowercase());
+                    add("n", &nas.to_lowercase());
                 }
                 if let Some(at) = origin.nas_ip {
-                    add('i', &at.to_string());
+                    add("i", &at.to_string());
                 }
             }
+            tell(&["p", &event.client, BETWEEN, reason]);
+            tell(&["q", &event.user, BETWEEN, reason]);
         }
         Event::Change(event) => {
             if let Some(user) = &event.user {
-                add('u', user);
+                add("u", user);
             }
-            add('a', &event.action);
+            add("a", &event.action);
             for name in actors(&event.actor) {
-                add('k', name);
+                add("k", name);
             }
             if let Some(client) = event.actor.strip_prefix("radius:") {
-                add('c', client);
+                add("c", client);
             }
             // As far as `accounts` looks: a name may hold what parts it from the rest.
             let detail = event.detail.as_deref().unwrap_or_default().to_lowercase();
             if let Some(rest) = detail.strip_prefix("nas ") {
                 for (end, _) in rest.match_indices(", ").chain([(rest.len(), "")]) {
-                    add('n', rest.get(..end).unwrap_or_default());
+                    add("n", rest.get(..end).unwrap_or_default());
                 }
             }
             if BY_TARGET.contains(&event.action.as_str()) {
-                add('n', &event.target.to_lowercase());
+                add("n", &event.target.to_lowercase());
             }
         }
     }
-    Ok((record.at, words))
+    Ok(at)
 }
 
 /// The names by which who made a change is found: `alice(uid 1000)`, and `alice`.
@@ -169,5 +173,7 @@ fn accounts(event: &ChangeEvent, nas: &str, clients: &[String]) -> bool {
     }
 }
 
+/// Stands between the parts of a pair.
+const BETWEEN: &str = "\0";
 /// Changes whose target is a NAS.
 const BY_TARGET: [&str; 3] = ["sessions_end", "accounting_on", "accounting_off"];

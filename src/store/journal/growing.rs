@@ -12,7 +12,7 @@ use crate::store::journal::frame::Walk;
 use crate::store::journal::frames;
 use crate::store::journal::head::Head;
 use crate::store::journal::index::{self, Block, Blocks, Found, Search, WordsOf, checksum};
-use crate::store::journal::record::Record;
+use crate::store::journal::record::SHORT;
 use crate::store::journal::spare::PAGE;
 use crate::store::medium::Medium;
 use crate::store::seal::Sealer;
@@ -79,16 +79,17 @@ impl Growing {
                 break;
             }
             for (seq, value) in frame.records() {
-                let record = Record::new(seq, value)?;
-                let (time, words) = words_of(&record)?;
+                let (mac, body) = value.split_first_chunk().ok_or(SHORT)?;
+                let (salt, words) = (self.salt, &mut self.in_block);
+                let time = words_of(body, &mut |parts| {
+                    words.insert(checksum(salt, parts));
+                })?;
                 if let Some(block) = &mut self.open {
                     block.earliest = block.earliest.min(time.as_millis());
                     block.latest = block.latest.max(time.as_millis());
                 }
-                let words = words.iter().map(|word| checksum(self.salt, word));
-                self.in_block.extend(words);
                 self.records += 1;
-                self.end = record.head();
+                self.end = Head { seq, mac: *mac };
             }
             self.at += frame.octets;
         }

@@ -55,7 +55,7 @@ impl Search {
         for any in &self.words {
             let mut these = BTreeSet::new();
             for word in any {
-                if !blocks_of(checksum(salt, word), &mut these) {
+                if !blocks_of(checksum(salt, &[word]), &mut these) {
                     return None;
                 }
             }
@@ -83,8 +83,8 @@ pub(super) enum Allowed {
     These(BTreeSet<u16>),
 }
 
-/// The words of a record, and its time.
-pub(crate) type WordsOf = dyn Fn(&Record) -> Result<(UnixTime, Vec<String>), StoreError>;
+/// Tells the words of a stored entry, each in parts, and returns its time.
+pub(crate) type WordsOf = dyn Fn(&[u8], &mut dyn FnMut(&[&str])) -> Result<UnixTime, StoreError>;
 
 /// The index of one segment, open.
 pub(super) struct Index {
@@ -382,8 +382,10 @@ pub(super) fn block(
 }
 
 /// What a word is found by.
-pub(super) fn checksum(salt: u32, word: &str) -> u32 {
-    crc32c::crc32c_append(salt, word.as_bytes())
+pub(super) fn checksum(salt: u32, parts: &[&str]) -> u32 {
+    parts.iter().fold(salt, |crc, part| {
+        crc32c::crc32c_append(crc, part.as_bytes())
+    })
 }
 
 /// A page whose MAC is right.

@@ -43,4 +43,4 @@ impl Record {
     }
 }
 
-const SHORT: StoreError = StoreError::Corrupt("an audit record is cut short");
+pub(super) const SHORT: StoreError = StoreError::Corrupt("an audit record is cut short");
