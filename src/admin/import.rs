@@ -3,8 +3,8 @@
 //! Invariants: a batch is carried out whole or not at all, and is one audit record; a user who
 //! exists is never changed by it. So an import that was interrupted is repeated with
 //! [`Existing::Skip`], and ends where it would have ended. A token that is there already as a row describes it is
-//! no conflict: the row has nothing to make. One key never belongs to two tokens; where it was asked for, the token of
-//! one user counts for the other, which is a change and a record of its own, made after the batch.
+//! no conflict: the row makes nothing but the PIN or password that its owner has not. One key never belongs to two tokens;
+//! where it was asked for, the token of one user counts for the other.
 
 use std::collections::{HashMap, HashSet};
 
@@ -135,8 +135,8 @@ pub struct Imported {
 pub enum Held {
     /// It is of another kind, or makes other codes; what it is.
     OtherCodes(String),
-    /// It has ended.
-    Ended(LifeCycle),
+    /// It is not in use.
+    State(LifeCycle),
     /// It is in stock, and the row names an owner.
     InStock,
     /// The row names no owner, and another serial number.
@@ -147,29 +147,11 @@ impl std::fmt::Display for Held {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::OtherCodes(what) => write!(f, "and makes other codes: {what}"),
-            Self::Ended(state) => write!(f, "and is {state}"),
+            Self::State(state) => write!(f, "and is {state}"),
             Self::InStock => f.write_str("and is in stock"),
             Self::OtherSerial => f.write_str("and another serial number"),
         }
     }
-}
-
-/// What a row comes to.
-#[derive(Debug)]
-enum Comes {
-    /// What it describes is made.
-    Made,
-    /// Its token is there.
-    There,
-    /// This token counts for its user, too.
-    Links(Serial),
-}
-
-/// What the token of a row comes to.
-enum ComesToken {
-    New(Import),
-    There,
-    Links(Serial),
 }
 
 /// Whether the store is asked about every row before a batch is tried.
@@ -179,21 +161,16 @@ enum Look {
     Trusting,
 }
 
-/// What a batch comes to.
-struct Planned {
-    records: Vec<Import>,
-    /// Tokens that count for second users, too.
-    links: Vec<(Serial, UserKey)>,
-}
-
 /// What a row may not make again: what the store has and what earlier rows make.
 #[derive(Default)]
 struct Known {
     /// The tokens of the users; none where there is no such user.
     users: HashMap<UserKey, Option<Vec<Token>>>,
     serials: HashSet<Serial>,
-    /// The keys that earlier rows bring, as digests, and the tokens that have them with their users.
-    seeds: HashMap<[u8; 32], (Serial, UserKey)>,
+    /// The tokens that earlier rows make, by digests of their keys.
+    seeds: HashMap<[u8; 32], Token>,
+    /// Second users for whom earlier rows make tokens count.
+    links: HashSet<(Serial, UserKey)>,
     /// Aliases that earlier rows make.
     aliases: HashSet<UserKey>,
     /// Users whose PIN or password comes with an earlier row.
@@ -209,13 +186,14 @@ impl Known {
                 self.users.insert(user.clone(), Some(Vec::new()));
             }
             Import::Token(token) => {
-                let serial = token.0.serial.clone();
-                let has = (serial.clone(), user.clone());
-                self.seeds.insert(digest(&token.0), has);
-                self.serials.insert(serial);
+                self.serials.insert(token.0.serial.clone());
+                self.seeds.insert(digest(&token.0), token.0.clone());
             }
             Import::Credentials(user, _) => {
                 self.knowing.insert(user.clone());
+            }
+            Import::Link(serial, user) => {
+                self.links.insert((serial.clone(), user.clone()));
             }
         }
     }
@@ -243,32 +221,23 @@ impl Admin {
             Look::Trusting
         };
         loop {
-            let (planned, imported) = self.plan(rows, how, look, &by)?;
+            let (records, imported) = self.plan(rows, how, look, &by)?;
             if look == Look::Trusting && !imported.refused.is_empty() {
                 look = Look::AtAll;
                 continue;
             }
-            if how.dry_run || !imported.refused.is_empty() {
+            if how.dry_run || records.is_empty() || !imported.refused.is_empty() {
                 return Ok(imported);
             }
-            if !planned.records.is_empty() {
-                tries -= 1;
-                let import = Change::Import(self.core.store.prepare(planned.records, by.at)?);
-                match self.core.store.change(import, by.clone()).await {
-                    Ok(()) => {}
-                    // One of them is there, or was made meanwhile: look again.
-                    Err(StoreError::Conflict(_) | StoreError::NotFound) if tries > 0 => {
-                        look = Look::AtAll;
-                        continue;
-                    }
-                    Err(error) => return Err(error.into()),
+            tries -= 1;
+            let import = Change::Import(self.core.store.prepare(records, by.at)?);
+            match self.core.store.change(import, by.clone()).await {
+                // One of them is there, or was made meanwhile: look again.
+                Err(StoreError::Conflict(_) | StoreError::NotFound) if tries > 0 => {
+                    look = Look::AtAll;
                 }
+                done => return Ok(done.map(|()| imported)?),
             }
-            for (serial, user) in planned.links {
-                let link = Change::LinkToken(serial, user);
-                self.core.store.change(link, by.clone()).await?;
-            }
-            return Ok(imported);
         }
     }
 
@@ -278,9 +247,8 @@ impl Admin {
         how: Importing,
         look: Look,
         by: &By,
-    ) -> Result<(Planned, Imported), AdminError> {
+    ) -> Result<(Vec<Import>, Imported), AdminError> {
         let mut records = Vec::with_capacity(rows.len() * 2);
-        let mut links = Vec::new();
         let mut imported = Imported::default();
         let mut known = Known::default();
         let mut made: Option<&UserKey> = None;
@@ -299,15 +267,8 @@ impl Admin {
             }
             let before = records.len();
             match self.row(row, made, &known, (how, look), &mut records, by) {
-                Ok(Comes::There) => {
-                    records.truncate(before);
-                    imported.there += 1;
-                }
-                Ok(comes) => {
-                    if let Comes::Links(serial) = comes {
-                        imported.linked += 1;
-                        links.push((serial, row.user.clone()));
-                    }
+                Ok(is_there) => {
+                    imported.there += usize::from(is_there);
                     for record in records.iter().skip(before) {
                         known.note(record, &row.user);
                         match record {
@@ -316,6 +277,7 @@ impl Admin {
                                 made = Some(&row.user);
                             }
                             Import::Token(_) => imported.tokens += 1,
+                            Import::Link(..) => imported.linked += 1,
                             Import::Credentials(..) => {}
                         }
                     }
@@ -333,7 +295,7 @@ impl Admin {
                 }
             }
         }
-        Ok((Planned { records, links }, imported))
+        Ok((records, imported))
     }
 
     /// Refuses a name or an alias that leads to another user already.
@@ -364,7 +326,7 @@ impl Admin {
         Ok(())
     }
 
-    /// The records of one row; `made` is the user whom the row before has made.
+    /// The records of one row; `made` is the user whom the row before has made. Whether its token is there already.
     fn row(
         &self,
         row: &ImportRow,
@@ -373,7 +335,7 @@ impl Admin {
         (how, look): (Importing, Look),
         records: &mut Vec<Import>,
         by: &By,
-    ) -> Result<Comes, AdminError> {
+    ) -> Result<bool, AdminError> {
         let exists = row.user.is_stock() || known.users.get(&row.user).is_some_and(Option::is_some);
         match &row.about {
             Some(about) if made != Some(&row.user) => {
@@ -387,19 +349,17 @@ impl Admin {
             None if !exists => return Err(AdminError::NotFound("user")),
             _ => {}
         }
-        let mut comes = Comes::Made;
+        let mut is_there = false;
         if let Some(new) = row.token.clone() {
-            match self.token_of_row(new, (row, known), (how, look), by)? {
-                ComesToken::New(token) => records.push(token),
-                ComesToken::There => return Ok(Comes::There),
-                ComesToken::Links(serial) => comes = Comes::Links(serial),
-            }
+            let record = self.token_of_row(new, (row, known), (how, look), by)?;
+            is_there = record.is_none();
+            records.extend(record);
         }
         if let Some(credentials) = self.knowledge(row, known, by.at)? {
             let credentials = Box::new(credentials);
             records.push(Import::Credentials(row.user.clone(), credentials));
         }
-        Ok(comes)
+        Ok(is_there)
     }
 
     /// The PIN and the password of a row. Who has one keeps it; of several rows of a user the first that brings any counts.
@@ -443,27 +403,32 @@ impl Admin {
         Ok(any.then_some(credentials))
     }
 
-    /// The token of a row.
+    /// What makes the token of a row; `None`: it is there.
     fn token_of_row(
         &self,
         new: NewToken,
         (row, known): (&ImportRow, &Known),
         (how, look): (Importing, Look),
         by: &By,
-    ) -> Result<ComesToken, AdminError> {
+    ) -> Result<Option<Import>, AdminError> {
         let named = new.serial.clone();
         let (token, state) = self.new_token(new, &by.actor, by.at)?;
-        if let Some((serial, user)) = known.seeds.get(&digest(&token)) {
-            return Err(if *user == row.user && !user.is_stock() {
-                AdminError::Conflict(TWIN)
-            } else {
-                AdminError::SeedTaken(Some(serial.clone()))
-            });
+        if let Some(first) = known.seeds.get(&digest(&token)) {
+            if first.user == row.user && !first.user.is_stock() {
+                return Err(AdminError::Conflict(TWIN));
+            }
+            return shared(first, &token, (row, known), how, by.at).map(Some);
         }
         if look == Look::AtAll {
-            let described = (&token, named.as_ref());
-            if let Some(comes) = self.held(described, (row, known), how, by.at)? {
-                return Ok(comes);
+            match self.holder(&token, (row, known))? {
+                Some((other, is_own)) if is_own || row.user.is_stock() => {
+                    let described = (&token, named.as_ref(), row.user.is_stock());
+                    return is_described(&other, described, by.at).map(|()| None);
+                }
+                Some((other, _)) => {
+                    return shared(&other, &token, (row, known), how, by.at).map(Some);
+                }
+                None => {}
             }
             let there = named.as_ref().map(|serial| self.core.store.token(serial));
             if there.transpose()?.flatten().is_some() {
@@ -477,59 +442,82 @@ impl Admin {
         if known.serials.contains(&token.serial) {
             return Err(AdminError::Conflict("a serial is there twice"));
         }
-        Ok(ComesToken::New(Import::Token(Box::new((token, state)))))
+        Ok(Some(Import::Token(Box::new((token, state)))))
     }
 
-    /// What a row comes to whose key a token on record has; `None`: none has it.
-    fn held(
+    /// The token on record that has the key of a row's, and whether it is of the same user.
+    fn holder(
         &self,
-        (token, named): (&Token, Option<&Serial>),
+        token: &Token,
         (row, known): (&ImportRow, &Known),
-        how: Importing,
-        now: UnixTime,
-    ) -> Result<Option<ComesToken>, AdminError> {
+    ) -> Result<Option<(Token, bool)>, AdminError> {
         let key = token.normal_key();
         let own = known.users.get(&row.user).and_then(Option::as_ref);
         // Also of kinds that no index of keys has, and of those that count for the user, too.
         let own = own.filter(|_| !row.user.is_stock());
-        let own = own.and_then(|own| own.iter().find(|other| other.normal_key() == key));
-        let (other, is_own) = match own {
-            Some(own) => (own.clone(), true),
-            None => {
-                let serial = self.core.store.with_key(&key)?;
-                let found = serial.map(|serial| self.core.store.token(&serial));
-                match found.transpose()?.flatten() {
-                    Some((other, _)) => (other, false),
-                    None => return Ok(None),
-                }
-            }
-        };
-        let held = |held| AdminError::KeyHeld {
-            serial: other.serial.clone(),
-            held,
-        };
-        let state = other.state_at(now);
-        let ended = matches!(state, LifeCycle::Revoked | LifeCycle::Expired);
-        let unowned = row.user.is_stock();
-        if !is_own && !unowned {
-            let links = how.link && makes_same_codes(&other, token) && state == LifeCycle::Active;
-            return match (links, other.user.is_stock()) {
-                (_, true) => Err(held(Held::InStock)),
-                (true, false) => Ok(Some(ComesToken::Links(other.serial))),
-                (false, false) => Err(AdminError::SeedTaken(Some(other.serial))),
-            };
+        if let Some(own) = own.and_then(|own| own.iter().find(|other| other.normal_key() == key)) {
+            return Ok(Some((own.clone(), true)));
         }
-        if unowned && named.is_some_and(|serial| *serial != other.serial) {
-            return Err(held(Held::OtherSerial));
-        }
-        if !makes_same_codes(&other, token) {
-            return Err(held(Held::OtherCodes(codes(&other))));
-        }
-        if ended {
-            return Err(held(Held::Ended(state)));
-        }
-        Ok(Some(ComesToken::There))
+        let serial = self.core.store.with_key(&key)?;
+        let found = serial.map(|serial| self.core.store.token(&serial));
+        Ok(found
+            .transpose()?
+            .flatten()
+            .map(|(other, _)| (other, false)))
     }
+}
+
+fn held(other: &Token, held: Held) -> AdminError {
+    AdminError::KeyHeld {
+        serial: other.serial.clone(),
+        held,
+    }
+}
+
+/// Refuses a token with the key of a row that is another than the row describes.
+fn is_described(
+    other: &Token,
+    (token, named, in_stock): (&Token, Option<&Serial>, bool),
+    now: UnixTime,
+) -> Result<(), AdminError> {
+    if in_stock && named.is_some_and(|serial| *serial != other.serial) {
+        return Err(held(other, Held::OtherSerial));
+    }
+    if !makes_same_codes(other, token) {
+        return Err(held(other, Held::OtherCodes(codes(other))));
+    }
+    match other.state_at(now) {
+        state @ (LifeCycle::Revoked | LifeCycle::Expired) => Err(held(other, Held::State(state))),
+        _ => Ok(()),
+    }
+}
+
+/// What lets the token of another user count for the user of a row.
+fn shared(
+    other: &Token,
+    token: &Token,
+    (row, known): (&ImportRow, &Known),
+    how: Importing,
+    now: UnixTime,
+) -> Result<Import, AdminError> {
+    let (in_stock, state) = (other.user.is_stock(), other.state_at(now));
+    if in_stock && !row.user.is_stock() && !known.serials.contains(&other.serial) {
+        return Err(held(other, Held::InStock));
+    }
+    if in_stock || row.user.is_stock() || !how.link {
+        return Err(AdminError::SeedTaken(Some(other.serial.clone())));
+    }
+    if !makes_same_codes(other, token) {
+        return Err(held(other, Held::OtherCodes(codes(other))));
+    }
+    if state != LifeCycle::Active {
+        return Err(held(other, Held::State(state)));
+    }
+    let link = (other.serial.clone(), row.user.clone());
+    if known.links.contains(&link) {
+        return Err(AdminError::Conflict(TWIN));
+    }
+    Ok(Import::Link(link.0, link.1))
 }
 
 /// Whether two tokens of one key differ in nothing but where they stand.

@@ -19,9 +19,8 @@ impl Admin {
             return Ok(None);
         };
         let says = if source.kind == "scim" {
-            // A provider that does not push a value leaves one that was set here; names of groups it takes away.
-            let mut fields = FIELDS.iter().filter(|(name, _)| *name == field);
-            fields.any(|(name, value)| *name == "groups" || value(user).is_some())
+            // It is not on record which values a provider has pushed; groups it takes away whatever they are.
+            field == "groups"
         } else {
             let says = self.core.store.source_says(&source.name)?;
             says.iter().any(|one| one == field)
@@ -45,7 +44,8 @@ impl Admin {
             }
         }
         let sources = self.core.directories.sources();
-        let is_source = sources.iter().any(|one| one.name == directory.source);
+        let mut sources = sources.iter().filter(|_| !directory.id.is_empty());
+        let is_source = sources.any(|one| one.name == directory.source);
         if before.disabled && !after.disabled && directory.disabled && is_source {
             return Err(AdminError::Followed {
                 field: "disabled",

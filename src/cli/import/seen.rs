@@ -74,15 +74,15 @@ impl Seen {
             self.check_user(row, user)?;
         }
         if let Some(secret) = row.get(columns::SECRET) {
-            let secret = Zeroizing::new(secret.to_ascii_uppercase());
-            let hash = self.state.hash_one((user, secret.as_str()));
+            // Blanks, hyphens and letter case make no other key.
+            let letters = secret.bytes().filter(u8::is_ascii_alphanumeric);
+            let letters = letters.map(|letter| letter.to_ascii_uppercase());
+            let letters: Zeroizing<Vec<u8>> = Zeroizing::new(letters.collect());
+            let hash = self.state.hash_one((user, letters.as_slice()));
             let own = (!user.is_stock()).then(|| self.keys.insert(hash, row.line));
             if let Some(Some(line)) = own {
                 return Err(format!("secret: the same user and key as in line {line}"));
             }
-            // Blanks, hyphens and letter case make no other key.
-            let letters = secret.bytes().filter(u8::is_ascii_alphanumeric);
-            let letters: Zeroizing<Vec<u8>> = Zeroizing::new(letters.collect());
             let hash = self.state.hash_one(letters.as_slice());
             let secret = Secret {
                 line: row.line,

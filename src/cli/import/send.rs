@@ -77,9 +77,13 @@ pub(super) fn ended(
             Err(error.remedy_or(format!("{next}; nothing was imported")))
         }
         Some(error) => Err(error.remedy(format!(
-            "{} and {} were made before that; correct it and go on with --on-conflict skip",
+            "{} and {} were made before that{}; correct it and go on with --on-conflict skip",
             output::count(done.users, "user"),
             output::count(done.tokens, "token"),
+            match done.linked {
+                0 => String::new(),
+                linked => format!(", and {} linked", output::count(linked, "token")),
+            },
         ))),
     }
 }

@@ -218,20 +218,51 @@ impl UserImport {
         for user in &plan.disabled {
             changes.entry(user).or_default().disabled = Some(true);
         }
-        let bar = output::progress(context.out, "update", changes.len() as u64);
-        for (user, change) in changes {
-            let changed = api.send::<SetUser>(user, &change).await;
-            changed.map_err(|error| {
-                error.remedy_or(format!(
-                    "user {} was not changed; the same command goes on with those who are left",
-                    printable(user)
-                ))
-            })?;
-            bar.inc(1);
-        }
-        bar.finish_and_clear();
-        Ok(())
+        change_all(changes, api, context).await
     }
+}
+
+/// Changes one user after the other. One who is refused does not keep the others from it.
+async fn change_all(
+    changes: BTreeMap<&str, UserChange>,
+    api: &Transport,
+    context: &Context,
+) -> Result<(), CliError> {
+    let bar = output::progress(context.out, "update", changes.len() as u64);
+    let mut refused = Vec::new();
+    for (user, change) in changes {
+        match api.send::<SetUser>(user, &change).await {
+            // Of one user; the others are changed all the same.
+            Err(error) if error.exit == Exit::Conflict => {
+                refused.push(format!(
+                    "Not changed: {}: {}",
+                    printable(user),
+                    error.line()
+                ));
+            }
+            done => {
+                done.map_err(|error| {
+                    error.remedy_or(format!(
+                        "user {} was not changed; the same command goes on with those who are left",
+                        printable(user)
+                    ))
+                })?;
+            }
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    for line in &refused {
+        context.out.note(line);
+    }
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let count = output::count(refused.len() as u64, "user");
+    let error = CliError::new(Exit::Conflict, format!("not changed: {count}, named above"));
+    Err(error.remedy(
+        "leave them out of the file, or change what is said there; all others were changed",
+    ))
 }
 
 impl Wanted {

@@ -246,8 +246,8 @@ impl From<StoreError> for Failure {
 fn in_the_way(error: &AdminError) -> Failure {
     let next = match error {
         AdminError::Followed { source_name, .. } => format!(
-            "then let users follow it at once: oncegate source sync {source_name}; a source that is taken out of the \
-             configuration puts nothing back"
+            "a source that is read is followed at once by `oncegate source sync {source_name}`; one that is taken out of \
+             the configuration puts nothing back"
         ),
         AdminError::KeyHeld { serial, .. } => {
             format!("look at it with `oncegate token show {serial}`")

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use crate::diagnostic::units::count;
 use crate::model::credential::Credentials;
 use crate::model::enrolment::Enrolment;
+use crate::model::id::Serial;
 use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::model::user::User;
 use crate::model::user_key::UserKey;
@@ -21,6 +22,7 @@ use crate::store::transition::users;
 use crate::store::transition::users::{ALIAS_TAKEN, NAME_IS_ALIAS};
 use crate::store::transition::working::Working;
 use crate::store::{StoreError, record};
+use crate::time::UnixTime;
 
 /// A new record among many.
 #[derive(Clone, Debug)]
@@ -31,6 +33,8 @@ pub enum Import {
     Token(Box<(Token, TokenState)>),
     /// As `Change::SetCredentials`, once for a user, who may be one of those before it.
     Credentials(UserKey, Box<Credentials>),
+    /// As `Change::LinkToken`; token and user may be of those before it.
+    Link(Serial, UserKey),
 }
 
 /// An import with all made that can be made without a row: keys sealed, rows written. The caller does
@@ -50,6 +54,7 @@ enum Ready {
     Alone(Box<(Token, TokenState)>, Made),
     Token(Box<(Token, TokenState)>),
     Credentials(UserKey, Box<Credentials>),
+    Link(Serial, UserKey),
 }
 
 #[derive(Clone, Debug)]
@@ -70,7 +75,7 @@ impl Ready {
                 token.0.serial.to_string()
             }
             Self::Alone(token, _) | Self::Token(token) => token.0.user.joined(),
-            Self::Credentials(user, _) => user.joined(),
+            Self::Credentials(user, _) | Self::Link(_, user) => user.joined(),
         }
     }
 
@@ -86,7 +91,7 @@ impl Ready {
                     format!("token {serial} of {user}")
                 })
             }
-            Self::Token(_) | Self::Credentials(..) => None,
+            Self::Token(_) | Self::Credentials(..) | Self::Link(..) => None,
         }
     }
 }
@@ -116,6 +121,7 @@ impl Prepared {
                     }))
                 }
                 Import::Credentials(user, known) => Ready::Credentials(user, known),
+                Import::Link(serial, user) => Ready::Link(serial, user),
                 Import::Token(token) => {
                     let first = fresh.take().filter(|(user, _)| *user == token.0.user);
                     match first {
@@ -145,25 +151,77 @@ impl Prepared {
         let is_token = |ready: &&Ready| matches!(ready, Ready::Alone(..) | Ready::Token(_));
         let users = self.records.iter().filter(is_user).count();
         let tokens = self.records.iter().filter(is_token).count();
-        let counts = format!(
+        let links = self.links().count();
+        let mut counts = format!(
             "{}, {}",
             count(users as u64, "user"),
             count(tokens as u64, "token")
         );
+        if links > 0 {
+            counts.push_str(", ");
+            counts.push_str(&count(links as u64, "link"));
+        }
         let ends = self.records.first().zip(self.records.last());
         let ends = ends.map(|(first, last)| format!("{} to {}", first.name(), last.name()));
         (counts, ends)
     }
 
+    /// Tokens that count for second users, too.
+    fn links(&self) -> impl Iterator<Item = (&Serial, &UserKey)> {
+        self.records.iter().filter_map(|ready| match ready {
+            Ready::Link(serial, user) => Some((serial, user)),
+            _ => None,
+        })
+    }
+
     /// All of them.
-    pub(super) fn plan(mut self, rows: &Working<'_>, keys: Keys<'_>) -> Result<Plan, StoreError> {
+    pub(super) fn plan(
+        mut self,
+        rows: &Working<'_>,
+        at: UnixTime,
+        keys: Keys<'_>,
+    ) -> Result<Plan, StoreError> {
         let (target, detail) = self.words();
         let digest = self.digest.take();
-        let writes = self.writes(rows, keys)?;
+        let links = self.link_writes(rows, at, keys)?;
+        let mut writes = self.writes(rows, keys)?;
+        writes.extend(links);
         let digest = digest.unwrap_or_else(|| changed::digest(&changed::listed(&writes)));
         Ok(Plan::new("import", &target, writes)
             .detail(detail)
             .with_digest(digest))
+    }
+
+    fn link_writes(
+        &self,
+        rows: &Working<'_>,
+        at: UnixTime,
+        keys: Keys<'_>,
+    ) -> Result<Vec<RowWrite>, StoreError> {
+        let mut writes = Vec::new();
+        let mut done = HashSet::new();
+        for (serial, user) in self.links() {
+            refuse_if(!done.insert((serial, user)), tokens::LINKED)?;
+            let mut records = self.records.iter();
+            let made_here = records.find_map(|ready| match ready {
+                Ready::Alone(token, _) | Ready::Token(token) if token.0.serial == *serial => {
+                    Some(&token.0)
+                }
+                _ => None,
+            });
+            let is_new = |ready: &Ready| matches!(ready, Ready::User(new) if new.user.key == *user);
+            if !self.records.iter().any(is_new) {
+                rows.require(Table::Users, &record::user_key(user))?;
+            }
+            writes.extend(match made_here {
+                Some(token) => tokens::linked(rows, token, user, at, keys)?,
+                None => {
+                    let token = tokens::on_record(rows, serial, keys)?;
+                    tokens::linked(rows, &token, user, at, keys)?
+                }
+            });
+        }
+        Ok(writes)
     }
 
     fn writes(self, rows: &Working<'_>, keys: Keys<'_>) -> Result<Vec<RowWrite>, StoreError> {
@@ -198,6 +256,7 @@ impl Prepared {
                     writes.extend(credentials(rows, &user, *known, is_new, keys)?);
                     continue;
                 }
+                Ready::Link(..) => continue,
                 Ready::Alone(token, made) => (token, Some(made)),
                 Ready::Token(token) => (token, None),
             };

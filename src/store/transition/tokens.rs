@@ -411,24 +411,50 @@ pub(super) fn link(
     rows: &Working<'_>,
     serial: &Serial,
     user: &UserKey,
+    at: UnixTime,
     keys: Keys<'_>,
 ) -> Result<Plan, StoreError> {
-    let other = record::user_key(user);
-    rows.require(Table::Users, &other)?;
-    let owner = owner_of(rows, serial)?;
-    refuse_if(owner == other, "the token is this user's own")?;
-    let key = record::token_key(&other, serial);
-    let linked = rows.has(Table::Tokens, &key)?;
-    refuse_if(linked, "the token counts for this user already")?;
-    let own = record::token_key(&owner, serial);
-    let token = rows.get(Table::Tokens, &own, |row| record::token(row, keys.sealer))?;
-    refuse_key(rows, user, &token.ok_or(StoreError::NotFound)?, keys)?;
-    let writes = vec![
-        put(Table::Tokens, key, record::link_row(&owner, serial)),
-        put(Table::Links, link_key(serial.as_str(), &other), Vec::new()),
-    ];
+    rows.require(Table::Users, &record::user_key(user))?;
+    let token = on_record(rows, serial, keys)?;
+    let writes = linked(rows, &token, user, at, keys)?;
     let plan = Plan::of_token(rows, "token_link", serial, writes)?;
     Ok(plan.detail(user.to_string()))
+}
+
+/// The token with this serial.
+pub(super) fn on_record(
+    rows: &Working<'_>,
+    serial: &Serial,
+    keys: Keys<'_>,
+) -> Result<Token, StoreError> {
+    let key = record::token_key(&owner_of(rows, serial)?, serial);
+    let token = rows.get(Table::Tokens, &key, |row| record::token(row, keys.sealer))?;
+    token.ok_or(StoreError::NotFound)
+}
+
+/// The rows by which a token in use counts for this user, too.
+pub(super) fn linked(
+    rows: &Working<'_>,
+    token: &Token,
+    user: &UserKey,
+    at: UnixTime,
+    keys: Keys<'_>,
+) -> Result<Vec<RowWrite>, StoreError> {
+    let (owner, other) = (record::user_key(&token.user), record::user_key(user));
+    refuse_if(owner == other, "the token is this user's own")?;
+    let in_use = token.state_at(at) == LifeCycle::Active && !token.user.is_stock();
+    refuse_if(!in_use, "only a token in use counts for a second user")?;
+    let key = record::token_key(&other, &token.serial);
+    refuse_if(rows.has(Table::Tokens, &key)?, LINKED)?;
+    refuse_key(rows, user, token, keys)?;
+    Ok(vec![
+        put(Table::Tokens, key, record::link_row(&owner, &token.serial)),
+        put(
+            Table::Links,
+            link_key(token.serial.as_str(), &other),
+            Vec::new(),
+        ),
+    ])
 }
 
 pub(super) fn unlink(
@@ -465,6 +491,7 @@ pub(super) fn unlinked(
 /// Of two tokens with one key each would accept the same code once. It lies on record until its token is
 /// removed, for an ended one knows which codes were used.
 pub(crate) const CARRIED: &str = "the device carries a token of this kind already";
+pub(super) const LINKED: &str = "the token counts for this user already";
 pub(crate) const SEED_TAKEN: &str = "another user's token has this key";
 pub(super) const TWIN: &str = "the user has a token with this key already";
 /// A counter and steps of time, or of another length, are numbers of one row: what the one used up says

@@ -227,6 +227,7 @@ fn has_made(site: &Site, known: &Known) {
 }
 
 const KEY: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+const OTHER: &str = "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U";
 
 fn rows(site: &Site, text: &str, more: &[&str]) -> (i32, Value, String) {
     let words = [&["--json", "token", "import", "-"][..], more].concat();
@@ -294,8 +295,9 @@ fn a_key_of_another_is_refused_or_counts_for_both_on_purpose() {
         (&3.into(), &0.into()),
         "{done}"
     );
-    let listed = site.json(&["audit", "list", "--action", "token_link"]);
-    assert_eq!(listed["records"].as_array().unwrap().len(), 2, "{listed}");
+    let listed = site.json(&["audit", "list", "--action", "import"]);
+    let with_link = listed.to_string().matches(", 1 link").count();
+    assert_eq!(with_link, 2, "{listed}");
 }
 
 /// The list of a vendor is imported again after some of its tokens were given to people; what differs is said.
@@ -351,4 +353,47 @@ fn a_token_that_is_there_is_no_fault_and_what_differs_is_one() {
         said.contains("is revoked") && said.contains("oncegate token remove V1"),
         "{said}"
     );
+}
+
+#[test]
+fn three_users_of_one_key_and_a_fault_beside_them() {
+    let site = Site::new();
+    for user in ["alice", "bob", "carol", "dave"] {
+        site.json(&["user", "add", user]);
+    }
+    let three = format!("user,secret\nalice,{KEY}\nbob,{KEY}\ncarol,{KEY}\n");
+    let (exit, done, said) = rows(&site, &three, &["--link", "--dry-run"]);
+    assert_eq!((exit, &done["linked"]), (0, &2.into()), "{said}");
+    // What the command does not see is one key makes nothing of the file: links are part of the batch.
+    let padded = format!("user,secret\ndave,{OTHER}\ncarol,{KEY}\ncarol,{KEY}AAAAAAAA\n");
+    let (exit, _, said) = rows(&site, &padded, &["--link"]);
+    assert_eq!(exit, 5, "{said}");
+    let dave = site.json(&["token", "list", "--user", "dave"]);
+    assert_eq!(dave["tokens"].as_array().unwrap().len(), 0, "{dave}");
+
+    let (exit, done, said) = rows(&site, &three, &["--link"]);
+    assert_eq!(exit, 0, "{said}");
+    assert_eq!(
+        (&done["tokens"], &done["linked"]),
+        (&1.into(), &2.into()),
+        "{done}"
+    );
+    for user in ["alice", "bob", "carol"] {
+        let tokens = site.json(&["token", "list", "--user", user]);
+        assert_eq!(tokens["tokens"].as_array().unwrap().len(), 1, "{user}");
+    }
+}
+
+/// A PIN that comes with a token that is there is not lost.
+#[test]
+fn a_pin_comes_with_a_token_that_is_there() {
+    let site = Site::new();
+    site.json(&["user", "add", "dave"]);
+    assert_eq!(rows(&site, &format!("user,secret\ndave,{KEY}\n"), &[]).0, 0);
+    let hash = "$argon2id$v=19$m=65536,t=9,p=4$fq9Vas0Zo5TSulcKYUwpJQ$TVSSSJB9B9uU+2UnN9OENGJDT7/RHeF0W5AmyotWA3Q";
+    let with_pin = format!("user,secret,pin_hash\ndave,{KEY},\"{hash}\"\n");
+    let (exit, done, said) = rows(&site, &with_pin, &[]);
+    assert_eq!((exit, &done["there"]), (0, &1.into()), "{said}");
+    let dave = site.json(&["user", "show", "dave"]);
+    assert!(dave["pin"].is_object(), "{dave}");
 }

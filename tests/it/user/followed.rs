@@ -112,3 +112,25 @@ fn what_a_source_says_is_what_it_said_last() {
     assert_eq!(set(&["--phone", ""]), Some(0));
     assert_eq!(set(&["--email", "other@example.com"]), Some(5));
 }
+
+/// Users who follow a source are left as they are, by name; the others of the file are changed.
+#[test]
+fn an_update_from_a_file_goes_past_those_who_follow_a_source() {
+    let site = site();
+    people(&site, &["1,ann,010-1000-0001"]);
+    site.json(&["source", "sync", "hr"]);
+    site.json(&["user", "add", "zoe", "--phone", "010-1000-0003"]);
+    let file = site.path().join("update.csv");
+    fs::write(&file, "user,phone\nann,010-9999-0001\nzoe,010-9999-0002\n").unwrap();
+    let file = file.to_str().unwrap();
+    let update = site.run(&["user", "import", file, "--update"]);
+    assert_eq!(update.status.code(), Some(5), "{}", said(&update));
+    assert!(
+        said(&update).contains("Not changed: ann"),
+        "{}",
+        said(&update)
+    );
+    let phone = |user: &str| site.json(&["user", "show", user])["phone"].clone();
+    assert_eq!(phone("zoe"), "+821099990002");
+    assert_eq!(phone("ann"), "+821010000001");
+}

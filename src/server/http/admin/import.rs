@@ -7,6 +7,7 @@ use crate::admin::{
 };
 use crate::api::{self, ImportUsers};
 use crate::model::id::Serial;
+use crate::model::token::LifeCycle;
 use crate::model::user_key::UserKey;
 use crate::server::http::App;
 use crate::server::http::admin::tokens;
@@ -86,11 +87,12 @@ fn why_not(row: Option<&ImportRow>, why: &AdminError) -> String {
             Held::InStock => {
                 format!("{why}; give it to them: oncegate token assign {serial} {user}")
             }
-            Held::Ended(_) => {
+            Held::State(LifeCycle::Revoked | LifeCycle::Expired) => {
                 format!(
                     "{why}; remove it first, its used codes stay used: oncegate token remove {serial}"
                 )
             }
+            Held::State(_) => format!("{why}; it has to be in use: oncegate token show {serial}"),
             Held::OtherCodes(_) | Held::OtherSerial => format!(
                 "{why}; correct the file, or remove that token: oncegate token remove {serial}"
             ),
