@@ -19,7 +19,7 @@ use crate::core::directory::{DirectoryError, LastRun, People, Person, Said, Sour
 use crate::model::message::Medium;
 use crate::model::user::{DirectoryId, User};
 use crate::model::user_key::UserKey;
-use crate::store::{By, Change, Import};
+use crate::store::{By, Change, Import, Synced};
 use crate::time::UnixTime;
 
 mod followed;
@@ -166,11 +166,11 @@ impl Admin {
         let sync = self.carry_out(plan, by).await?;
         let says: Vec<String> = people.says.iter().map(ToString::to_string).collect();
         if sync.changes() > 0 || self.core.store.source_says(name)? != says {
-            let synced = Change::SourceSynced {
+            let synced = Change::SourceSynced(Synced {
                 source: name.to_owned(),
                 says,
                 detail: sync.summary(),
-            };
+            });
             self.core.store.change(synced, by.clone()).await?;
         }
         Ok(sync)

@@ -121,7 +121,7 @@ pub(crate) use transition::{
 };
 pub use transition::{
     By, Change, DeviceAct, DraftAct, GroupAct, Import, Loaded, LoadedFile, Prepared, Prunable,
-    Reanchor, Reseal, WaiverKind,
+    Reanchor, Reseal, Synced, WaiverKind,
 };
 pub use view::{Retired, View};
 

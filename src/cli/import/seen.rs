@@ -91,7 +91,7 @@ impl Seen {
             };
             match self.secrets.entry(hash) {
                 Entry::Occupied(first) => {
-                    again = Self::twin(self.link, make, *first.get(), secret)?
+                    again = Self::twin(self.link, make, *first.get(), secret)?;
                 }
                 Entry::Vacant(free) => drop(free.insert(secret)),
             }

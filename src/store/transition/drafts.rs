@@ -90,7 +90,7 @@ fn end(
     let draft = found(rows, &key)?;
     refuse_other(draft.revision, expected)?;
     let plan = match why {
-        Some(why) => Plan::new(action, &target(policy), Vec::new()).detail(why),
+        Some(why) => Plan::noted(action, &target(policy)).detail(why),
         None => plan(action, &draft),
     };
     Ok(plan.also(vec![gone(Table::Settings, key)]))
@@ -108,7 +108,7 @@ fn plan(action: &'static str, draft: &Draft) -> Plan {
     if !draft.note.is_empty() {
         push!(detail, ": {}", draft.note);
     }
-    Plan::new(action, &target(&draft.policy), Vec::new()).detail(detail)
+    Plan::noted(action, &target(&draft.policy)).detail(detail)
 }
 
 fn target(policy: &str) -> String {

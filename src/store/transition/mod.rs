@@ -55,7 +55,7 @@ pub(crate) use lifecycle::FROZEN;
 pub(crate) use plan::ADMINISTRATORS_ONLY;
 pub use plan::By;
 pub use reseal::Reseal;
-pub use settings::{GroupAct, Loaded, LoadedFile, Prunable};
+pub use settings::{GroupAct, Loaded, LoadedFile, Prunable, Synced};
 pub(crate) use tokens::{CARRIED, OTHER_USE, SEED_TAKEN};
 pub use users::WaiverKind;
 pub(crate) use users::{ALIAS_TAKEN, LOCKED_FOR_GOOD, NAME_IS_ALIAS, OWN_REMOVAL};
@@ -218,14 +218,7 @@ pub enum Change {
     /// A group of a source as it shall be.
     SourceGroup(GroupAct),
     /// Users were made as their source says.
-    SourceSynced {
-        /// The source.
-        source: String,
-        /// What it says of them, in words.
-        says: Vec<String>,
-        /// What was changed, for the audit.
-        detail: String,
-    },
+    SourceSynced(Synced),
     /// Lends a right to approve.
     Delegate(Delegation),
     /// Takes it back: from whom, to whom.
@@ -305,11 +298,7 @@ impl Change {
             Self::CreateUser(user, known) => users::create(rows, &user, known.as_ref(), keys),
             Self::UpdateUser(user) => users::update(rows, &user, keys),
             Self::SourceGroup(act) => act.plan(rows),
-            Self::SourceSynced {
-                source,
-                says,
-                detail,
-            } => settings::source_synced(&source, &says, detail),
+            Self::SourceSynced(synced) => synced.plan(),
             Self::RenameUser(from, user) => rename::rename(rows, &from, &user, keys),
             Self::RemoveUser(user, expected) => users::remove(rows, &user, expected, keys),
             Self::EraseUser(user) => users::erase(rows, &user, keys),
@@ -385,9 +374,7 @@ impl Change {
                 target,
                 user,
                 detail,
-            } => Ok(Plan::new(action, &target, Vec::new())
-                .concerns(user)
-                .detail(detail)),
+            } => Ok(Plan::noted(action, &target).concerns(user).detail(detail)),
             Self::Notified { seq, detail } => Ok(settings::notified(seq, detail)),
             Self::BackedUp { seq, detail } => settings::backed_up((at, seq), detail),
             Self::MasterExchanged(place) => settings::master_exchanged(at, &place),
@@ -399,7 +386,7 @@ impl Change {
             Self::Learn { client, address } => clients::learn(rows, &client, address),
             Self::Import(prepared) => prepared.plan(rows, at, keys),
             Self::PruneAudit(prunable) => settings::prune(rows, &prunable, keys),
-            Self::AcceptClock => Ok(Plan::new(ACCEPT_CLOCK, &at.rfc3339(), Vec::new())),
+            Self::AcceptClock => Ok(Plan::noted(ACCEPT_CLOCK, &at.rfc3339())),
             Self::Loaded(loaded) => settings::loaded(rows, loaded),
             Self::Reanchor(change) => clock::user(rows, &change),
             Self::ReanchorRetired { present, keys } => clock::retired(rows, present, &keys),

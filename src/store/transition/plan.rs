@@ -122,6 +122,11 @@ impl Plan {
         Self { others, ..self }
     }
 
+    /// One that writes no row.
+    pub(super) fn noted(action: &'static str, target: &(impl ToString + ?Sized)) -> Self {
+        Self::new(action, target, Vec::new())
+    }
+
     /// Too many records for the audit to show each field: their list is in the entry's own rows.
     pub(super) fn with_digest(self, digest: String) -> Self {
         let digest = Some(digest);

@@ -64,15 +64,28 @@ impl GroupAct {
     }
 }
 
-/// Users were made as their source says, which says so much of them.
-pub(super) fn source_synced(
-    source: &str,
-    says: &[String],
-    detail: String,
-) -> Result<Plan, StoreError> {
-    let row = record::source_says_row(says)?;
-    let writes = vec![put(Table::Settings, record::source_says_key(source), row)];
-    Ok(Plan::new("source_sync", source, writes).detail(detail))
+/// Users were made as their source says.
+#[derive(Clone, Debug)]
+pub struct Synced {
+    /// The source.
+    pub source: String,
+    /// What it says of them, in words.
+    pub says: Vec<String>,
+    /// What was changed, for the audit.
+    pub detail: String,
+}
+
+impl Synced {
+    pub(super) fn plan(self) -> Result<Plan, StoreError> {
+        let key = record::source_says_key(&self.source);
+        let row = record::source_says_row(&self.says)?;
+        let plan = Plan::new(
+            "source_sync",
+            &self.source,
+            vec![put(Table::Settings, key, row)],
+        );
+        Ok(plan.detail(self.detail))
+    }
 }
 
 fn source_group_write(source: &str, group: &SourceGroup) -> Result<RowWrite, StoreError> {

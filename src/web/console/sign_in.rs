@@ -1,5 +1,7 @@
 //! Signing in and out.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::Response;
@@ -98,9 +100,24 @@ pub(super) fn open(desk: &Desk, visit: &Visit, user: UserKey) -> Option<Response
         .sessions
         .open(opening, desk.app.core().instant(), entropy);
     let line = visit.session_cookie(cookie.ok()?.expose())?;
+    find_requests(desk);
     let mut response = answer::see_other("/console");
     response.headers_mut().append(header::SET_COOKIE, line);
     Some(response)
+}
+
+/// The first list of requests after a start looks at all tokens: of a million for some seconds. It is ready when it is
+/// asked for.
+fn find_requests(desk: &Desk) {
+    let app = Arc::clone(&desk.app);
+    let found = app.admin().requested(app.core().now());
+    if matches!(found, Ok(None)) {
+        desk.app.tasks().spawn(async move {
+            if let Err(error) = app.admin().find_requests().await {
+                tracing::warn!(%error, "the requests that wait could not be found; the list looks for them itself");
+            }
+        });
+    }
 }
 
 fn refused(visit: &Visit) -> Response {

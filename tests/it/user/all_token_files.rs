@@ -214,12 +214,12 @@ fn has_made(site: &Site, known: &Known) {
             let serial = row.serial == "-" || token["serial"] == row.serial.as_str();
             let user = token["user"].as_str().unwrap_or("-");
             let user = user.strip_suffix("@default").unwrap_or(user);
-            let period = period.is_empty() || token["period"].to_string() == *period;
+            let period = period.is_empty() || token["period"].as_u64() == period.parse().ok();
             serial
                 && user == row.user
                 && token["kind"] == kind.as_str()
                 && token["algorithm"] == algorithm.as_str()
-                && token["digits"].to_string() == *digits
+                && token["digits"].as_u64() == digits.parse().ok()
                 && period
         });
         assert!(found, "{row:?}: {listed:?}");
