@@ -22,7 +22,6 @@ use crate::store::transition::users;
 use crate::store::transition::users::{ALIAS_TAKEN, NAME_IS_ALIAS};
 use crate::store::transition::working::Working;
 use crate::store::{StoreError, record};
-use crate::time::UnixTime;
 
 /// A new record among many.
 #[derive(Clone, Debug)]
@@ -175,15 +174,10 @@ impl Prepared {
     }
 
     /// All of them.
-    pub(super) fn plan(
-        mut self,
-        rows: &Working<'_>,
-        at: UnixTime,
-        keys: Keys<'_>,
-    ) -> Result<Plan, StoreError> {
+    pub(super) fn plan(mut self, rows: &Working<'_>, keys: Keys<'_>) -> Result<Plan, StoreError> {
         let (target, detail) = self.words();
         let digest = self.digest.take();
-        let links = self.link_writes(rows, at, keys)?;
+        let links = self.link_writes(rows, keys)?;
         let mut writes = self.writes(rows, keys)?;
         writes.extend(links);
         let digest = digest.unwrap_or_else(|| changed::digest(&changed::listed(&writes)));
@@ -192,12 +186,7 @@ impl Prepared {
             .with_digest(digest))
     }
 
-    fn link_writes(
-        &self,
-        rows: &Working<'_>,
-        at: UnixTime,
-        keys: Keys<'_>,
-    ) -> Result<Vec<RowWrite>, StoreError> {
+    fn link_writes(&self, rows: &Working<'_>, keys: Keys<'_>) -> Result<Vec<RowWrite>, StoreError> {
         let mut writes = Vec::new();
         let mut done = HashSet::new();
         for (serial, user) in self.links() {
@@ -214,10 +203,10 @@ impl Prepared {
                 rows.require(Table::Users, &record::user_key(user))?;
             }
             writes.extend(match made_here {
-                Some(token) => tokens::linked(rows, token, user, at, keys)?,
+                Some(token) => tokens::linked(rows, token, user, keys)?,
                 None => {
                     let token = tokens::on_record(rows, serial, keys)?;
-                    tokens::linked(rows, &token, user, at, keys)?
+                    tokens::linked(rows, &token, user, keys)?
                 }
             });
         }

@@ -411,12 +411,11 @@ pub(super) fn link(
     rows: &Working<'_>,
     serial: &Serial,
     user: &UserKey,
-    at: UnixTime,
     keys: Keys<'_>,
 ) -> Result<Plan, StoreError> {
     rows.require(Table::Users, &record::user_key(user))?;
     let token = on_record(rows, serial, keys)?;
-    let writes = linked(rows, &token, user, at, keys)?;
+    let writes = linked(rows, &token, user, keys)?;
     let plan = Plan::of_token(rows, "token_link", serial, writes)?;
     Ok(plan.detail(user.to_string()))
 }
@@ -437,12 +436,11 @@ pub(super) fn linked(
     rows: &Working<'_>,
     token: &Token,
     user: &UserKey,
-    at: UnixTime,
     keys: Keys<'_>,
 ) -> Result<Vec<RowWrite>, StoreError> {
     let (owner, other) = (record::user_key(&token.user), record::user_key(user));
     refuse_if(owner == other, "the token is this user's own")?;
-    let in_use = token.state_at(at) == LifeCycle::Active && !token.user.is_stock();
+    let in_use = token.state_at(keys.now) == LifeCycle::Active && !token.user.is_stock();
     refuse_if(!in_use, "only a token in use counts for a second user")?;
     let key = record::token_key(&other, &token.serial);
     refuse_if(rows.has(Table::Tokens, &key)?, LINKED)?;
