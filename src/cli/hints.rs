@@ -10,7 +10,7 @@ use crate::cli::transport::Transport;
 use crate::daemon::{Site, load_policies};
 use crate::model::profile;
 use crate::model::profile::Profile;
-use crate::net::reachable;
+use crate::net::{reachable, why_unreachable};
 use crate::policy::Factor;
 
 /// Where the daemon can be asked.
@@ -19,12 +19,16 @@ struct Places {
     radius: Option<String>,
     /// `http://ADDR:PORT`.
     http: Option<String>,
+    /// All addresses of RADIUS.
+    listeners: Vec<SocketAddr>,
 }
 
 impl Places {
     /// What the running daemon listens on, else what is configured.
     async fn find(context: &Context, api: &Transport) -> Result<Self, CliError> {
         let status = api.ask::<ShowStatus>(()).await?;
+        let listeners = status.radius.iter().filter_map(|at| at.parse().ok());
+        let mut listeners: Vec<SocketAddr> = listeners.collect();
         if let Some(server) = &context.server {
             let host = server.parse::<hyper::Uri>().ok();
             let host = host.as_ref().and_then(hyper::Uri::host).unwrap_or("SERVER");
@@ -32,13 +36,15 @@ impl Places {
             return Ok(Self {
                 radius: first(&status.radius).map(port),
                 http: Some(server.trim_end_matches('/').to_owned()),
+                listeners,
             });
         }
         let (mut radius, mut http) = (first(&status.radius), first(&status.http));
         let mut tls = status.certificate_not_after.is_some();
         if !status.daemon {
             let site = context.site()?;
-            radius = site.config.radius.listen.first().copied();
+            listeners = site.config.radius.listen;
+            radius = listeners.first().copied();
             http = site.config.http.listen.first().copied();
             tls = site.config.http.tls.is_some();
         }
@@ -46,6 +52,7 @@ impl Places {
         Ok(Self {
             radius: radius.map(|at| reachable(at).to_string()),
             http: http.map(|at| format!("{scheme}://{}", reachable(at))),
+            listeners,
         })
     }
 }
@@ -68,6 +75,7 @@ pub(super) async fn introduce(
     let places = Places::find(context, api).await.unwrap_or(Places {
         radius: None,
         http: None,
+        listeners: Vec::new(),
     });
     let factors = required_factors(context, created.client.policy.as_deref());
     context
@@ -138,6 +146,7 @@ fn introduction(
                 joined(client.addresses.as_deref().unwrap_or_default()),
                 radclient(server, secret, "USER", &typed)
             );
+            push!(text, "{}", kept_out(client, &places.listeners));
         }
     }
     if let Some(kind) = client.profile.as_deref().and_then(profile::profile) {
@@ -158,6 +167,20 @@ fn introduction(
         }
     }
     text
+}
+
+/// Says so where no listener can be reached from the client's addresses.
+fn kept_out(client: &Client, listeners: &[SocketAddr]) -> String {
+    let addresses = client.addresses.as_deref().unwrap_or_default();
+    let why = |address: &String| why_unreachable(address.parse().ok()?, listeners);
+    let all: Option<Vec<String>> = addresses.iter().map(why).collect();
+    match all.as_deref() {
+        Some([why, ..]) => format!(
+            "\nRADIUS cannot be reached from there yet: {why}. In oncegate.toml: [radius] listen = \
+             [\"0.0.0.0:1812\"], or one address of this machine; then restart the daemon.\n"
+        ),
+        _ => String::new(),
+    }
 }
 
 /// What to enter on an appliance, and what is known of it.

@@ -201,6 +201,7 @@ fn start(cli: Cli) -> Result<Exit, CliError> {
     let exit = exit.map_err(|error| error.advised(|remedy| context.advice(remedy)));
     // What was given up is not waited for: a page that is being read, a name that is being resolved.
     runtime.shutdown_timeout(GIVEN_UP);
+    daemon::hand_over(&context.dir);
     exit
 }
 

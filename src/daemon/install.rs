@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use nix::unistd::geteuid;
 use zeroize::Zeroizing;
 
 use crate::config::{Config, MasterKey, TEMPLATE};
@@ -261,7 +262,10 @@ pub(crate) fn master_key(place: &MasterKey) -> Result<Key256, StartError> {
             let dir = std::env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(|| {
                 failed(
                     "there is no CREDENTIALS_DIRECTORY: systemd passed no credentials",
-                    format!("add LoadCredentialEncrypted={name}:... to the unit"),
+                    format!(
+                        "for the daemon: LoadCredentialEncrypted={name}:FILE in its unit; for this command: \
+                         systemd-run --pipe --uid=oncegate -p LoadCredentialEncrypted={name}:FILE oncegate .."
+                    ),
                 )
             })?;
             let path = Path::new(&dir).join(name);
@@ -388,13 +392,15 @@ pub(super) fn sync_directory(path: &Path) -> Result<(), StartError> {
 pub(super) fn unwritable(path: &Path, error: &io::Error) -> StartError {
     let remedy = match error.kind() {
         io::ErrorKind::StorageFull => "free some space on the disk",
-        io::ErrorKind::ReadOnlyFilesystem => {
-            "the file system is read-only; choose another directory with --dir"
-        }
+        io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only; name another place",
         io::ErrorKind::PermissionDenied => {
-            "run as the user who owns the directory, or choose another with --dir"
+            "run as the user who owns the directory, or name another place"
         }
-        _ => "see the cause, then run `oncegate init` again: it goes on from there",
+        io::ErrorKind::NotFound => "make its directory first, or name another place",
+        io::ErrorKind::AlreadyExists => {
+            "nothing is overwritten; move it away, or name another place"
+        }
+        _ => "see the cause, then repeat the command: what was begun is gone on with",
     };
     failed(
         format!("{} cannot be written: {error}", path.display()),
@@ -402,10 +408,18 @@ pub(super) fn unwritable(path: &Path, error: &io::Error) -> StartError {
     )
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> StartError {
+pub(super) fn unreadable(path: &Path, error: &io::Error) -> StartError {
+    let (owner, ours) = (fs::symlink_metadata(path), geteuid().as_raw());
+    let remedy = match owner.map(|file| file.uid()) {
+        Ok(uid) if uid != ours => format!(
+            "it belongs to uid {uid}, and this runs as uid {ours}: run as its owner, or give it to who runs the daemon \
+             (chown)"
+        ),
+        _ => "let the user who runs the daemon read it".to_owned(),
+    };
     failed(
         format!("{} cannot be read: {error}", path.display()),
-        "run as the user who owns the installation",
+        remedy,
     )
 }
 

@@ -46,6 +46,7 @@ mod journald;
 mod keys;
 mod listeners;
 pub mod logging;
+mod ownership;
 mod policy_files;
 mod reload;
 mod restore;
@@ -59,6 +60,7 @@ pub use install::{Installation, init, write_key};
 pub(crate) use install::{file as write_private, master_key};
 pub use jobs::webhook_answers;
 pub use keys::{master_reader, rotate_to, rotator};
+pub use ownership::hand_over;
 pub use restore::{RestoreError, Wanted, restore};
 pub use run::serve;
 pub use witness::accept_rollback;
@@ -133,10 +135,7 @@ impl Site {
                 ),
                 format!("oncegate init --dir {}", dir.display()),
             ),
-            _ => failed(
-                format!("{} cannot be read: {error}", file.display()),
-                "run as the user who owns the installation",
-            ),
+            _ => install::unreadable(&file, &error),
         })?;
         let sha256 = Sha256::digest(&text).into();
         let source = Source::new(file.display().to_string(), text);

@@ -36,34 +36,48 @@ impl Keeper {
         }
         // No one waits any more when it took long.
         let _ = checked.try_send(());
-        let mut last = Instant::now();
+        let (mut last, mut failed) = (Instant::now(), false);
         loop {
-            let chore = self.to_do.recv_timeout(self.every);
-            let waits = matches!(chore, Err(RecvTimeoutError::Timeout));
-            let ended = matches!(chore, Err(RecvTimeoutError::Disconnected));
-            for chore in chore.into_iter().chain(self.to_do.try_iter()) {
-                if let Chore::Remove(segments) = chore {
-                    self.journal.remove(&segments);
-                }
-            }
+            let woken = self.wait(failed);
             if let Err(error) = self.journal.flush() {
                 tracing::error!(%error, "store/head was not flushed; it will be tried again");
             }
-            if waits && self.gauges.importing.lasts() && last.elapsed() < IMPORT {
+            if woken == Woken::ByTime && self.gauges.importing.lasts() && last.elapsed() < IMPORT {
                 // It asks for one itself, and when it has ended the next one is not far.
                 continue;
             }
             last = Instant::now();
-            match self.fold.checkpoint(&|| self.journal.flush()) {
-                Ok(()) => self.gauges.checkpoint.store(None),
+            let done = self.fold.checkpoint(&|| self.journal.flush());
+            failed = done.is_err();
+            match done {
+                Ok(()) => {
+                    self.gauges.checkpoint.store(None);
+                    self.gauges.due.store(false, Ordering::Relaxed);
+                }
                 Err(error) => {
                     tracing::error!(%error, "checkpoint failed; it will be tried again");
                     let cause = Arc::new(error.to_string());
                     self.gauges.checkpoint.store(Some(cause));
                 }
             }
-            if ended {
+            if woken == Woken::Ended {
                 return;
+            }
+        }
+    }
+
+    /// Waits until a checkpoint is due; files of pruned segments are removed meanwhile. After one that failed only
+    /// time makes one due: a disk that takes none would be asked with every commit.
+    fn wait(&self, failed: bool) -> Woken {
+        let begun = Instant::now();
+        loop {
+            let left = self.every.saturating_sub(begun.elapsed());
+            match self.to_do.recv_timeout(left) {
+                Ok(Chore::Remove(segments)) => self.journal.remove(&segments),
+                Ok(Chore::Checkpoint) if !failed => return Woken::Asked,
+                Ok(Chore::Checkpoint) => {}
+                Err(RecvTimeoutError::Timeout) => return Woken::ByTime,
+                Err(RecvTimeoutError::Disconnected) => return Woken::Ended,
             }
         }
     }
@@ -74,6 +88,17 @@ impl Keeper {
         self.fold.damage().personal(wrong);
         check::whole(&self.fold, &self.journal, &self.sealer, false, &closing)
     }
+}
+
+/// Why a checkpoint is due.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Woken {
+    /// Much has changed.
+    Asked,
+    /// The last one was a while ago.
+    ByTime,
+    /// The writer has gone.
+    Ended,
 }
 
 /// How long an import puts a checkpoint off: opening reads the log from the last one.

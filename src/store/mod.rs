@@ -381,7 +381,7 @@ impl Store {
 
     /// Why nothing can be committed at present. A writer that has ended commits nothing.
     fn fault(&self) -> Option<String> {
-        let known = self.gauges.fault.load().as_ref().map(ToString::to_string);
+        let known = self.gauges.fault();
         let ended = || {
             let threads = self.threads.lock().expect("no panic under this lock");
             let ended = threads.iter().find(|thread| thread.is_finished())?;

@@ -10,6 +10,7 @@
 //! commit; when it fails, every member receives `Unavailable`, because no one can say whether it is
 //! durable, and the log is opened again before anything else is decided.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -66,6 +67,25 @@ pub(crate) struct Gauges {
     pub(crate) closing: AtomicBool,
     /// Whether an import is under way.
     pub(crate) importing: Importing,
+    /// Whether a checkpoint was asked for since the last one that succeeded.
+    pub(crate) due: AtomicBool,
+    /// Since when a commit waits for the disk.
+    writing: Mutex<Option<Instant>>,
+}
+
+impl Gauges {
+    /// Why nothing can be committed at present, as far as the writer knows.
+    pub(crate) fn fault(&self) -> Option<String> {
+        let known = self.fault.load().as_ref().map(ToString::to_string);
+        let writing = *self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let waits = writing.map(|since| since.elapsed());
+        let hangs = waits.filter(|waits| *waits > HANGS);
+        known.or_else(|| hangs.map(|waits| format!("{HANGING} {} s", waits.as_secs())))
+    }
+
+    fn writes(&self, since: Option<Instant>) {
+        *self.writing.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
 }
 
 /// Whether an import is under way: its rows are written to the file by and by, and not every few seconds. One large
@@ -148,8 +168,9 @@ impl Desk {
         }
     }
 
-    /// The writer's thread: works until every sender of the queue is gone. After a panic, here or in
-    /// another thread that committed, it ends: nothing is decided any more, and health says so.
+    /// The writer's thread: works until every sender of the queue is gone. A panic while it decides is a fault that
+    /// heals ([`Writer::commit_all`]); after one that broke the lock it ends: nothing is decided any more, and health
+    /// says so.
     pub(crate) fn run(&self) {
         struct Closing<'a>(&'a Receiver<Command>);
         impl Drop for Closing<'_> {
@@ -217,7 +238,22 @@ impl Writer {
         self.commands = commands;
     }
 
+    /// Decides, makes durable, answers. A panic answers no one who was not answered yet: whether something is durable
+    /// is not known then, so the journal is opened again before anything else is decided.
     fn commit_all(&mut self, commands: &mut Vec<Command>) {
+        let done = std::panic::catch_unwind(AssertUnwindSafe(|| self.commit_these(commands)));
+        if done.is_err() {
+            commands.clear();
+            self.batch.clear();
+            self.appender.doubt();
+            self.gauges.writes(None);
+            tracing::error!("a commit broke off; no decisions until the log is open again");
+            self.gauges.fault.store(Some(Arc::new(BROKE.to_owned())));
+            self.failed = Some(Instant::now());
+        }
+    }
+
+    fn commit_these(&mut self, commands: &mut Vec<Command>) {
         if commands.is_empty() {
             return;
         }
@@ -295,7 +331,10 @@ impl Writer {
 
     /// Makes the batch durable behind the head of the rows on which it was decided.
     fn append(&mut self, expected: Head) -> Result<Head, StoreError> {
-        match self.appender.append(expected, &mut self.batch)? {
+        self.gauges.writes(Some(Instant::now()));
+        let appended = self.appender.append(expected, &mut self.batch);
+        self.gauges.writes(None);
+        match appended? {
             Appended::UpTo(head) => Ok(head),
             Appended::Behind => Err(StoreError::Unavailable(BEHIND.to_owned())),
         }
@@ -318,7 +357,8 @@ impl Writer {
         pending.into_iter().for_each(Pending::answer);
         let dirty = self.fold.dirty();
         let many = dirty > IMPORTED || dirty > DIRTY && !self.gauges.importing.lasts();
-        let due = many.then_some(Chore::Checkpoint);
+        let due = many && !self.gauges.due.swap(true, Ordering::Relaxed);
+        let due = due.then_some(Chore::Checkpoint);
         for chore in due.into_iter().chain(removed.map(Chore::Remove)) {
             // A checkpoint thread that has ended will be noticed at shutdown.
             let _ = self.chores.send(chore);
@@ -475,5 +515,11 @@ const DIRTY: usize = 200_000;
 const IMPORTED: usize = 1_000_000;
 /// How long after a batch of an import the next one is waited for.
 const MOMENT: Duration = Duration::from_secs(1);
+/// What a panic was.
+const BROKE: &str = "a commit broke off, which is a defect of Oncegate; the log is opened again";
+/// What a disk does that takes a commit and does not end it.
+const HANGING: &str = "the disk has not finished a write of the log for";
+/// How long a commit may take before that is said.
+const HANGS: Duration = Duration::from_secs(5);
 /// Pause between attempts to open a failed log.
 const RETRY: Duration = Duration::from_secs(1);

@@ -86,3 +86,48 @@ dpkg -i "$2" >/dev/null 2>&1
 systemctl is-active oncegate
 login 3
 login 4
+
+step "root works on the stopped store, and the daemon's user goes on with it"
+systemctl stop oncegate
+oncegate $dir --json key rotate >/dev/null
+oncegate $dir --json store verify >/dev/null
+oncegate $dir --json backup backup >/dev/null
+find /var/lib/oncegate -user root
+systemctl start oncegate
+systemctl is-active oncegate
+login 4
+login 5
+
+step "the master key is a credential, and a second witness lies on another disk"
+systemctl stop oncegate
+mkdir /etc/oncegate /etc/systemd/system/oncegate.service.d
+mv /var/lib/oncegate/master.key /etc/oncegate/
+install -d -o oncegate -g oncegate -m 0700 /srv/other-disk
+cat >/etc/systemd/system/oncegate.service.d/local.conf <<'UNIT'
+[Service]
+LoadCredential=master.key:/etc/oncegate/master.key
+ReadWritePaths=/srv/other-disk
+UNIT
+sed -i 's/^# master = .*/master = "credential:master.key"/' /var/lib/oncegate/oncegate.toml
+sed -i 's#^\# witness = .*#witness = ["witness", "/srv/other-disk/oncegate.witness"]#' /var/lib/oncegate/oncegate.toml
+systemctl daemon-reload
+systemctl start oncegate
+systemctl is-active oncegate
+login 5
+login 6
+systemctl stop oncegate
+stat -c '%U %n' /srv/other-disk/*
+oncegate $dir store verify 2>&1 | grep -o 'systemd-run[^.]*'
+systemd-run --pipe --quiet --uid=oncegate -p LoadCredential=master.key:/etc/oncegate/master.key \
+    oncegate $dir --json store verify | python3 -c 'import json, sys; print(json.load(sys.stdin)["intact"])'
+
+step "a store that root restores is the daemon's"
+mv /etc/oncegate/master.key /var/lib/oncegate/
+rm -r /etc/systemd/system/oncegate.service.d /var/lib/oncegate/store
+sed -i '/^master = /d; /^witness = /d' /var/lib/oncegate/oncegate.toml
+systemctl daemon-reload
+oncegate $dir --json restore backup >/dev/null
+find /var/lib/oncegate -user root
+systemctl start oncegate
+systemctl is-active oncegate
+journalctl -u oncegate -o cat --no-pager | grep -c 'lower priority' || true

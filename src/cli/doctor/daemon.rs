@@ -1,6 +1,6 @@
 //! What the daemon reports of itself, or the store that was opened in its place.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -22,7 +22,7 @@ use crate::cli::transport::Transport;
 use crate::core::clock::Jump;
 use crate::core::courier::BreakerState;
 use crate::model::message::Medium;
-use crate::net::reachable;
+use crate::net::{reachable, why_unreachable};
 use crate::policy::Policies;
 
 pub(super) async fn daemon(
@@ -391,34 +391,6 @@ fn reachability(report: &mut Report, clients: &Clients, listening: &Listening) {
             );
         }
     }
-}
-
-/// Why a client of this network reaches none of the listeners, if so.
-fn why_unreachable(network: IpNet, listeners: &[SocketAddr]) -> Option<String> {
-    let (address, all) = (network.addr().to_canonical(), listeners);
-    let shown = || {
-        let all: Vec<String> = all.iter().map(ToString::to_string).collect();
-        all.join(", ")
-    };
-    if all.is_empty() {
-        return Some("nothing listens".to_owned());
-    }
-    let family = |at: &&SocketAddr| {
-        // `[::]` takes both families where the system says so; other addresses only their own.
-        at.is_ipv4() == address.is_ipv4() || at.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
-    };
-    let same: Vec<&SocketAddr> = all.iter().filter(family).collect();
-    if same.is_empty() {
-        let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
-        return Some(format!("no listener is {family} ({})", shown()));
-    }
-    let local = |at: &&SocketAddr| at.ip().to_canonical().is_loopback();
-    // A network that holds loopback among others can be asked from elsewhere as well.
-    let only_here = address.is_loopback() && network.prefix_len() >= 8;
-    if !only_here && same.iter().all(local) {
-        return Some(format!("it listens on loopback only ({})", shown()));
-    }
-    None
 }
 
 /// Where reports of sessions are taken.

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::cli::doctor::report::{RENEW, Report};
 use crate::cli::error::CliError;
 use crate::cli::policy;
-use crate::config::{self, MasterKey};
+use crate::config::MasterKey;
 use crate::daemon;
 use crate::daemon::Site;
 use crate::model::user_key::CONSOLE;
@@ -155,23 +155,26 @@ pub(super) async fn webhooks(report: &mut Report, site: &Site) {
     }
 }
 
-/// The certificates of the HTTPS listeners and of EAP, as they are in their files.
+/// The certificates of the HTTPS listeners, of EAP and of RADIUS over TLS, as they are in their files.
 pub(super) fn certificate(report: &mut Report, site: &Site) {
-    let all = [&site.config.http.tls, &site.config.radius.eap];
-    for files in all.into_iter().flatten() {
-        pair(report, files);
+    let (http, radius) = (&site.config.http, &site.config.radius);
+    for files in [&http.tls, &radius.eap].into_iter().flatten() {
+        pair(report, &files.certificate, &files.key);
+    }
+    if let Some(files) = &radius.tls {
+        pair(report, &files.certificate, &files.key);
     }
 }
 
-fn pair(report: &mut Report, files: &config::Tls) {
-    let tls = match Tls::load(&files.certificate, &files.key) {
+fn pair(report: &mut Report, certificate: &Path, key: &Path) {
+    let tls = match Tls::load(certificate, key) {
         Ok(tls) => tls,
         Err(error) => {
             let remedy = error.remedy;
             return report.failure("cert", error.to_string(), remedy);
         }
     };
-    let (validity, file) = (tls.validity(), files.certificate.display());
+    let (validity, file) = (tls.validity(), certificate.display());
     let concerns = validity.concerns(SystemClock.now());
     for concern in &concerns {
         let (found, fix) = (format!("{file}: {}", concern.what), RENEW);

@@ -9,6 +9,8 @@
 //!
 //! Where a listener has several lanes they take turns at receiving. A lane that took [`PASS`] datagrams or more passes
 //! the turn on: few requests are one lane's work, and of many one batch is decided while another is made durable.
+//! They share one socket and do not bind one each (`SO_REUSEPORT`): the kernel chooses among those by the sender's
+//! address and port, and a NAS that sends all its logins from one port would load one lane.
 //!
 //! Invariant: a lane ends on shutdown only, or another takes its place; a panic in one request ends
 //! that request. Threats: a flood that starves what is in flight (it yields after each batch), errors
@@ -353,7 +355,7 @@ impl InFlight {
     /// meanwhile becomes one commit, in this thread: those that wait for nothing else are done with it.
     async fn collect(&mut self, pipeline: &Pipeline, replies: &mut Vec<Reply>) {
         std::future::poll_fn(|context| {
-            let mut done = false;
+            let (mut done, mut committed) = (false, false);
             loop {
                 let batch = pipeline.service.core.hold_batch();
                 for requests in [&mut self.older, &mut self.younger] {
@@ -362,9 +364,12 @@ impl InFlight {
                         replies.extend(reply);
                     }
                 }
-                if !batch.commit() {
+                // One commit, whose answers are taken. What others submit while it is made is the writer's, who is
+                // woken by the end of the hold: it would keep this thread from its replies, and from receiving.
+                if committed || !batch.commit() {
                     break;
                 }
+                committed = true;
             }
             // When none are in flight, what arrives next begins some, and this is asked anew.
             if done { Poll::Ready(()) } else { Poll::Pending }

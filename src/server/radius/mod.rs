@@ -13,7 +13,7 @@
 //! |---|---|
 //! | `Lane::run` in [`lane`] | a turn: receive, work, commit, answer |
 //! | `Lane::batch` | up to 64 datagrams of one call |
-//! | [`Pipeline::receive_from`] | the client, its limits, the table of duplicates |
+//! | [`Pipeline::receive`] | the client, its limits, the table of duplicates |
 //! | [`Pipeline::examine`] | form, Message-Authenticator, the password revealed |
 //! | [`Job::run`] | one request, polled until it is answered |
 //! | [`Job::login`] | what is asked, and what is replied |

@@ -198,7 +198,8 @@ fn semaphore(places: usize) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)))
 }
 
-/// One decides while another waits for the disk. There is one commit at a time: many would wait for each other.
+/// One decides while another waits for the disk. There is one commit at a time, which is a quarter of a login's work:
+/// more than four lanes would wait for each other, and each datagram wakes those that have nothing to do.
 fn lanes() -> usize {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     processors.clamp(1, LANES)
@@ -208,7 +209,7 @@ fn lanes() -> usize {
 const REPORTS: usize = 4;
 
 /// Most lanes of one listener.
-const LANES: usize = 8;
+const LANES: usize = 4;
 
 /// Beyond the time for one decision: rejects that wait leave within their usual delay.
 const DRAIN: Duration = Duration::from_secs(2);

@@ -1,5 +1,6 @@
 //! The writing side of the journal: batches of entries, one durable commit each.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
 
 use crate::store::StoreError;
@@ -22,7 +23,7 @@ pub(crate) struct Appender {
     file: Option<Arc<Frames>>,
     /// After a failed commit: how many octets it had.
     failed: Option<u64>,
-    /// The length of the file for which the next one was asked for.
+    /// The length that the newest segment's file had when the next one was asked for; none yet: 0.
     asked: u64,
 }
 
@@ -102,6 +103,11 @@ impl Appender {
         Ok(Appended::UpTo(end))
     }
 
+    /// Whether the last commit is durable is not known: nothing is appended until [`Appender::reopen`].
+    pub(crate) fn doubt(&mut self) {
+        self.failed.get_or_insert(0);
+    }
+
     fn write(&mut self, batch: &mut Batch, end: Head) -> Result<(), StoreError> {
         let mut file = self.taken_over()?;
         if self.is_full(&file, batch.octets()) {
@@ -175,6 +181,7 @@ impl Appender {
     fn roll(&mut self, former: &Frames) -> Result<Arc<Frames>, StoreError> {
         let file = self.begin(Some(former))?;
         self.file = Some(Arc::clone(&file));
+        self.asked = 0;
         Ok(file)
     }
 
@@ -211,7 +218,7 @@ fn begin_segment(
 ) -> Result<Arc<Frames>, StoreError> {
     let spare = match ready {
         Some(spare) => spare,
-        None => Spare::make(medium, spare::NOW, FIRST.min(limit))?,
+        None => Spare::make(medium, spare::NOW.to_owned(), FIRST.min(limit))?,
     };
     Frames::begin(medium, sealer, head, &spare).map(Arc::new)
 }
@@ -284,6 +291,7 @@ fn open_with(
         segments: RwLock::new(Segments { closed, active }),
         last_read: Mutex::new(None),
         spare: Mutex::new(None),
+        spares: AtomicU64::new(0),
         indexes: RwLock::default(),
         growing: Mutex::new(None),
         limit,
@@ -331,3 +339,72 @@ fn newest(
 const FIRST: u64 = 128 << 10;
 const CLOSED: &str = "the log is closed after a failed write";
 const GONE: StoreError = StoreError::Corrupt("durable audit records are gone");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::sealing::SealAlgorithm;
+    use crate::secret::Key256;
+    use crate::store::seal::ring::Keyring;
+
+    const LIMIT: u64 = 64 << 10;
+
+    fn sealer() -> Arc<Sealer> {
+        let keys = Keyring::new(Key256::new([7; 32]));
+        Arc::new(Sealer::new([1; 16], &keys, SealAlgorithm::default()))
+    }
+
+    fn opened() -> (Memory, Arc<Journal>, Appender) {
+        let medium = Memory::default();
+        let shared = Arc::new(medium.clone());
+        begin(shared.as_ref(), sealer(), Head::default()).unwrap();
+        let (journal, mut appender) = open(shared, sealer(), LIMIT).unwrap();
+        appender.settle().unwrap();
+        (medium, journal, appender)
+    }
+
+    fn add(appender: &mut Appender) {
+        let mut batch = Batch::default();
+        batch.push_body(&[7; 4000]).unwrap();
+        let head = appender.head();
+        appender.append(head, &mut batch).unwrap();
+    }
+
+    /// All segments are as long as the first one: the length alone does not tell for which one a file was asked.
+    #[test]
+    fn a_file_is_made_ahead_of_every_segment() {
+        let (_, journal, mut appender) = opened();
+        let closed = || journal.segments.read().unwrap().closed.len();
+        let mut asked = 0;
+        while closed() < 6 {
+            add(&mut appender);
+            if appender.wants_file() {
+                asked += 1;
+                journal.prepare().unwrap();
+            }
+        }
+        assert_eq!(asked, closed());
+    }
+
+    /// Between the moment at which a commit takes the file and the one at which it has a segment's name, the next
+    /// file may be made.
+    #[test]
+    fn a_file_that_becomes_a_segment_is_not_made_again_meanwhile() {
+        let (medium, journal, mut appender) = opened();
+        journal.prepare().unwrap();
+        let taken = journal.spare.lock().unwrap().take().unwrap();
+        journal.prepare().unwrap();
+        let next = journal.spare.lock().unwrap().replace(taken).unwrap();
+        let file = medium.raw(&next.name).unwrap();
+        while journal.segments.read().unwrap().closed.is_empty() {
+            add(&mut appender);
+        }
+        // What the other thread still writes goes into its own file.
+        spare::zeros(&*file, 0, LIMIT).unwrap();
+        let head = appender.head();
+        drop((journal, appender));
+        let (journal, _) = open(Arc::new(medium), sealer(), LIMIT).unwrap();
+        assert_eq!(journal.active().head(), head);
+        assert_eq!(journal.last(), head.seq);
+    }
+}

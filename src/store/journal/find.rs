@@ -62,13 +62,18 @@ impl Journal {
             Found::Block(first, end, at) => (first, end, at),
         };
         let salt = frames::salt(&self.sealer, place.first);
-        let read = |file: &dyn StorageBackend| index::block(file, salt, (first, end, at), search);
+        let read = |file: &dyn StorageBackend, length: u64| {
+            index::block(file, (salt, length), (first, end, at), search)
+        };
         let active = self.active();
         let records = match &active {
-            Segment::Frames(frames) if active.place() == place => read(frames.file())?,
+            // Up to its last frame: the room behind that is given back when the segment is closed meanwhile.
+            Segment::Frames(frames) if active.place() == place => {
+                read(frames.file(), frames.end())?
+            }
             _ => match self.file_of(place)? {
                 None => return Ok(Some(Part::Nothing(first))),
-                Some(file) => read(&*file)?,
+                Some(file) => read(&*file, file.len().map_err(disk)?)?,
             },
         };
         Ok(records.map(|records| Part::Records(records, first)))

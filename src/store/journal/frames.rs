@@ -86,7 +86,7 @@ impl Frames {
     ) -> Result<Self, StoreError> {
         let first = head.seq + 1;
         let salt = salt(sealer, first);
-        let file = medium.raw(spare.name).map_err(disk)?;
+        let file = medium.raw(&spare.name).map_err(disk)?;
         let mut page = Vec::with_capacity(OPENING);
         page.extend_from_slice(MAGIC);
         page.extend_from_slice(&VERSION.to_le_bytes());
@@ -97,7 +97,7 @@ impl Frames {
         file.sync_data().map_err(disk)?;
         drop(file);
         // Whole before it has its name.
-        medium.rename(spare.name, &name(first)).map_err(disk)?;
+        medium.rename(&spare.name, &name(first)).map_err(disk)?;
         medium.sync().map_err(disk)?;
         Ok(Self {
             first,

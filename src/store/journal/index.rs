@@ -354,15 +354,14 @@ fn octets(
     Some(octets)
 }
 
-/// Those records of a block, newest first, from `first` to before `end`, that may be looked for; none where the
+/// Of a segment of `length` octets those records of a block, newest first, from `first` to before `end`, that may be looked for; none where the
 /// segment says otherwise.
 pub(super) fn block(
     file: &dyn StorageBackend,
-    salt: u32,
+    (salt, length): (u32, u64),
     (first, end, at): (u64, u64, u64),
     search: &Search,
 ) -> Result<Option<Vec<Record>>, StoreError> {
-    let length = file.len().map_err(disk)?;
     let mut walk = Walk::new(file, salt, length);
     let (mut records, mut at, mut next) = (Vec::new(), at, first);
     while next < end {

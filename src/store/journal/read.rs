@@ -1,5 +1,6 @@
 //! The readable side of the journal.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use crate::store::error::disk;
@@ -24,6 +25,8 @@ pub(crate) struct Journal {
     pub(super) last_read: Mutex<Option<Segment>>,
     /// The file of the next segment, when it is ready.
     pub(super) spare: Mutex<Option<Spare>>,
+    /// How many of them were begun.
+    pub(super) spares: AtomicU64,
     /// What segments hold.
     pub(super) indexes: RwLock<Indexes>,
     /// The index that is being made.
@@ -209,7 +212,8 @@ impl Journal {
         if ready || self.medium.room().map_err(disk)? / 2 < length {
             return Ok(());
         }
-        let spare = Spare::make(self.medium.as_ref(), spare::AHEAD, length)?;
+        let name = spare::ahead(self.spares.fetch_add(1, Ordering::Relaxed));
+        let spare = Spare::make(self.medium.as_ref(), name, length)?;
         *self.spare.lock().expect(UNPOISONED) = Some(spare);
         Ok(())
     }

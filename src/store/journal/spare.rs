@@ -3,6 +3,9 @@
 //!
 //! They bear names of their own until they are begun, and are removed at opening: what has a segment's
 //! name was begun whole.
+//!
+//! Invariant: no two files that are made ahead share a name. One that was taken keeps its name until its header is
+//! durable; the next one, which another thread makes meanwhile, would be written over the segment that it becomes.
 
 use crate::store::StoreError;
 use crate::store::error::disk;
@@ -10,23 +13,19 @@ use crate::store::medium::Medium;
 
 /// A file that is ready.
 pub(super) struct Spare {
-    pub(super) name: &'static str,
+    pub(super) name: String,
     /// Octets, all zeros.
     pub(super) length: u64,
 }
 
 impl Spare {
     /// Makes one. A part of it is not left behind.
-    pub(super) fn make(
-        medium: &dyn Medium,
-        name: &'static str,
-        length: u64,
-    ) -> Result<Self, StoreError> {
+    pub(super) fn make(medium: &dyn Medium, name: String, length: u64) -> Result<Self, StoreError> {
         let length = length.next_multiple_of(PAGE);
-        match fill(medium, name, length) {
+        match fill(medium, &name, length) {
             Ok(()) => Ok(Self { name, length }),
             Err(error) => {
-                if let Err(error) = medium.remove(name) {
+                if let Err(error) = medium.remove(&name) {
                     tracing::debug!(name, %error, "a file that was not made whole stays");
                 }
                 Err(error)
@@ -39,7 +38,7 @@ impl Spare {
 pub(super) fn remove_all(medium: &dyn Medium, there: &[String]) -> Result<(), StoreError> {
     let ours = there
         .iter()
-        .filter(|name| [AHEAD, NOW].contains(&name.as_str()));
+        .filter(|name| name.starts_with("spare") && name.ends_with(".log"));
     for name in ours {
         medium.remove(name).map_err(disk)?;
     }
@@ -75,9 +74,13 @@ pub(super) fn zeros(file: &dyn redb::StorageBackend, from: u64, to: u64) -> Resu
     Ok(())
 }
 
-/// The file that is made ahead, and one that is made when none is ready.
-pub(super) const AHEAD: &str = "spare.log";
-pub(super) const NOW: &str = "spare-now.log";
+/// The name of the file that is made ahead, by its number since the journal was opened.
+pub(super) fn ahead(number: u64) -> String {
+    format!("spare-{number}.log")
+}
+
+/// The one that is made when none is ready, by the only thread that appends.
+pub(super) const NOW: &str = "spare.log";
 /// Lengths are multiples of it.
 pub(super) const PAGE: u64 = 4096;
 /// Octets written at once.

@@ -23,7 +23,8 @@ fn the_tour_prints_what_the_readme_shows() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let blocks = tour();
+    let readme = include_str!("../../../README.md");
+    let blocks = blocks(readme, "## Five minutes");
     assert!(
         blocks.len() >= 2,
         "the first block starts the daemon, the others ask it"
@@ -64,6 +65,18 @@ fn the_tour_prints_what_the_readme_shows() {
     outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
 }
 
+/// Backups, keys and a restore, as the manual shows them.
+#[test]
+fn the_exercise_prints_what_the_manual_shows() {
+    let page = oncegate::manual::page("storage").unwrap().text;
+    let dir = tempfile::tempdir().unwrap();
+    let all = blocks(page, "## An exercise");
+    let [exercise] = all.as_slice() else {
+        panic!("{} blocks", all.len());
+    };
+    compare(exercise, &run(dir.path(), exercise));
+}
+
 #[test]
 fn the_policy_that_the_manual_shows_is_one() {
     let page = oncegate::manual::page("policies").unwrap().text;
@@ -93,13 +106,9 @@ struct Step {
     output: String,
 }
 
-/// The console blocks of the chapter, each a list of commands with what they print.
-fn tour() -> Vec<Vec<Step>> {
-    let readme = include_str!("../../../README.md");
-    let chapter = readme
-        .split("## Five minutes")
-        .nth(1)
-        .expect("the chapter is there");
+/// The console blocks of a chapter, each a list of commands with what they print.
+fn blocks(page: &str, chapter: &str) -> Vec<Vec<Step>> {
+    let chapter = page.split(chapter).nth(1).expect("the chapter is there");
     let chapter = chapter.split("\n## ").next().unwrap();
     let blocks = chapter.split("```console\n").skip(1);
     blocks
@@ -160,7 +169,7 @@ fn compare(steps: &[Step], printed: &[String]) {
             // It writes to two streams, whose order in a pipe is not that of a terminal.
             (shown, printed) = (sorted(&shown), sorted(&printed));
         }
-        assert_eq!(printed, shown, "README: $ {}", step.command);
+        assert_eq!(printed, shown, "$ {}", step.command);
     }
     assert_eq!(steps.len(), printed.len());
 }
@@ -226,8 +235,13 @@ fn kind(word: &str) -> &str {
         26 if all(|c| c.is_ascii_digit() || c.is_ascii_uppercase()) => "REQUEST",
         32 if all(|c| c.is_ascii_digit() || c.is_ascii_lowercase()) => "SECRET",
         34 if word.starts_with("0x") => "OCTETS",
+        12 if all(|c| c.is_ascii_digit() || ('A'..='F').contains(&c)) => "FINGERPRINT",
         _ if word.starts_with("og_") => "KEY",
-        13 if word[4..].starts_with('-') && word.starts_with(|c: char| c.is_ascii_uppercase()) => {
+        _ if word.contains(".before-") => "FORMER",
+        _ if word.ends_with('Z') && word.contains('T') && word.starts_with("20") => "MOMENT",
+        13 | 14
+            if word[4..].starts_with('-') && word.starts_with(|c: char| c.is_ascii_uppercase()) =>
+        {
             "SERIAL"
         }
         10 if word.as_bytes()[4] == b'-' && word.as_bytes()[7] == b'-' => "DATE",

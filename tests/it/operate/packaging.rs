@@ -442,6 +442,20 @@ oncegate: /var/lib/oncegate is left as it is; remove it by hand when no code of 
 active
 Received Access-Reject
 Received Access-Accept
+-- root works on the stopped store, and the daemon's user goes on with it
+active
+Received Access-Reject
+Received Access-Accept
+-- the master key is a credential, and a second witness lies on another disk
+active
+Received Access-Reject
+Received Access-Accept
+oncegate /srv/other-disk/oncegate.witness
+systemd-run --pipe --uid=oncegate -p LoadCredentialEncrypted=master
+True
+-- a store that root restores is the daemon's
+active
+0
 exit 0
 ";
 

@@ -2,12 +2,17 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use oncegate::model::attempt::Verdict;
 use oncegate::model::reason::{Decision, Reason};
+use oncegate::model::sealing::SealAlgorithm;
+use oncegate::secret::{Key256, SystemEntropy};
 use oncegate::store::medium::Memory;
-use oncegate::store::{Store, StoreError};
+use oncegate::store::{Parts, Store, StoreError};
+use oncegate::time::{Clock, UnixTime};
 
 use crate::support::Random;
 use crate::support::disk::Disk;
@@ -31,7 +36,7 @@ async fn store() -> Store {
     store
 }
 
-type Pending<'a> = Pin<Box<dyn Future<Output = Result<Verdict, StoreError>> + 'a>>;
+type Pending<'a> = Pin<Box<dyn Future<Output = Result<Verdict, StoreError>> + Send + 'a>>;
 
 fn asked(store: &Store, (user, step): Login) -> Pending<'_> {
     // The runtime makes a task that asks much wait although its answer is there.
@@ -150,10 +155,10 @@ fn each_code_has_one_winner_among_many_lanes() {
 async fn healed(store: &Store) {
     let healed = async {
         while store.health().fault.is_some() {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    let waited = tokio::time::timeout(std::time::Duration::from_secs(30), healed).await;
+    let waited = tokio::time::timeout(Duration::from_secs(30), healed).await;
     assert!(waited.is_ok(), "{:?}", store.health().fault);
 }
 
@@ -191,4 +196,82 @@ async fn a_commit_that_fails_in_a_lane_answers_no_one_and_heals() {
     assert_eq!(decided[0].0, Decision::Accept);
     let report = store.verify_audit(Box::new(|_| ())).await.unwrap();
     assert_eq!(report.fault, None);
+}
+
+/// A clock that may break.
+#[derive(Default)]
+struct Breaking(AtomicBool);
+
+impl Clock for Breaking {
+    fn now(&self) -> UnixTime {
+        assert!(!self.0.load(Ordering::Relaxed), "the clock breaks");
+        NOW
+    }
+}
+
+/// A defect that panics while a lane decides: those who asked hear that nothing is decided, and the journal is opened
+/// again.
+#[tokio::test]
+async fn a_commit_that_panics_answers_no_one_and_heals() {
+    let clock = Arc::new(Breaking::default());
+    let store = Store::open(Parts {
+        medium: Arc::new(Memory::default()),
+        master: Key256::new([7; 32]),
+        algorithm: SealAlgorithm::default(),
+        clock: Arc::<Breaking>::clone(&clock),
+        entropy: Arc::new(SystemEntropy),
+        segment_size: 16 << 10,
+        checkpoint: Duration::from_millis(5),
+    })
+    .unwrap();
+    let (name, serial) = names(0);
+    enrol(&store, &name, &serial).await.unwrap();
+    clock.0.store(true, Ordering::Relaxed);
+    let hold = store.hold_batch();
+    let mut login = asked(&store, (0, 1));
+    let before = poll(&mut login);
+    hold.commit();
+    let refused = match before {
+        Poll::Ready(verdict) => verdict,
+        Poll::Pending => login.await,
+    };
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))));
+    let fault = store.health().fault.unwrap();
+    assert!(fault.contains("a commit broke off"), "{fault}");
+    clock.0.store(false, Ordering::Relaxed);
+    healed(&store).await;
+    let (decided, _) = committed_here(&store, &[(0, 1)]).await;
+    assert_eq!(decided[0].0, Decision::Accept);
+    let report = store.verify_audit(Box::new(|_| ())).await.unwrap();
+    assert_eq!(report.fault, None);
+}
+
+/// A disk that takes a flush and does not end it: those who wait are not answered, and health says why.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_hangs_is_named() {
+    let disk = Disk::default();
+    let store = Arc::new(open(Arc::new(disk.clone())).unwrap());
+    let (name, serial) = names(0);
+    enrol(&store, &name, &serial).await.unwrap();
+    disk.set_hangs(true);
+    let asking = Arc::clone(&store);
+    let login = tokio::spawn(async move { asked(&asking, (0, 1)).await });
+    let named = async {
+        loop {
+            match store.health().fault {
+                Some(fault) => return fault,
+                None => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    let fault = tokio::time::timeout(Duration::from_mins(1), named).await;
+    let fault = fault.unwrap();
+    assert!(
+        fault.contains("the disk has not finished a write"),
+        "{fault}"
+    );
+    assert!(!login.is_finished());
+    disk.set_hangs(false);
+    assert_eq!(login.await.unwrap().unwrap().decision, Decision::Accept);
+    healed(&store).await;
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use std::{fmt, io};
 
 use oncegate::store::medium::Medium;
@@ -22,6 +23,8 @@ struct State {
     operations: u64,
     /// What a failing operation says.
     full: bool,
+    /// Whether flushes do not end.
+    hangs: bool,
 }
 
 #[derive(Default)]
@@ -49,6 +52,11 @@ impl Disk {
     pub(crate) fn set_full(&self, full: bool) {
         let mut state = self.0.lock().unwrap();
         state.full = full;
+    }
+
+    /// Lets every further flush wait, until they are let go.
+    pub(crate) fn set_hangs(&self, hangs: bool) {
+        self.0.lock().unwrap().hangs = hangs;
     }
 
     /// Lets everything work again.
@@ -234,6 +242,9 @@ impl StorageBackend for Handle {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        while self.disk.0.lock().unwrap().hangs {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         self.with(true, |file| {
             for change in std::mem::take(&mut file.pending) {
                 match change {
