@@ -38,7 +38,7 @@ impl Spare {
 pub(super) fn remove_all(medium: &dyn Medium, there: &[String]) -> Result<(), StoreError> {
     let ours = there
         .iter()
-        .filter(|name| name.starts_with("spare") && name.ends_with(".log"));
+        .filter(|name| matches!(name.strip_prefix("spare"), Some(rest) if rest.strip_suffix(".log").is_some()));
     for name in ours {
         medium.remove(name).map_err(disk)?;
     }

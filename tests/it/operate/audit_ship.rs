@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -12,6 +14,8 @@ use serde_json::{Value, json};
 use crate::support::codes::{hotp_of, secret_of};
 use crate::support::daemon::Site;
 use crate::support::net::Http;
+use crate::support::require;
+use crate::support::slapd::free_port;
 
 type Lines = Arc<Mutex<Vec<String>>>;
 
@@ -49,8 +53,18 @@ fn messages(mut octets: &[u8]) -> Vec<String> {
     found
 }
 
-/// A syslog server with TLS; the first connections break before they are read.
-fn syslog(certificate: &rcgen::CertifiedKey<rcgen::KeyPair>, broken: usize) -> (SocketAddr, Lines) {
+type Certificate = rcgen::CertifiedKey<rcgen::KeyPair>;
+
+/// A certificate of this machine; its own authority is in `ca.pem` beside the site.
+fn certificate(site: &Site) -> Certificate {
+    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let certificate = rcgen::generate_simple_self_signed(names).unwrap();
+    let authority = site.path().with_file_name("ca.pem");
+    fs::write(authority, certificate.cert.pem()).unwrap();
+    certificate
+}
+
+fn tls_of(certificate: &Certificate) -> Arc<rustls::ServerConfig> {
     let chain = vec![certificate.cert.der().clone()];
     let key = rustls::pki_types::PrivateKeyDer::try_from(certificate.signing_key.serialize_der());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -60,7 +74,12 @@ fn syslog(certificate: &rcgen::CertifiedKey<rcgen::KeyPair>, broken: usize) -> (
         .with_no_client_auth()
         .with_single_cert(chain, key.unwrap())
         .unwrap();
-    let config = Arc::new(config);
+    Arc::new(config)
+}
+
+/// A syslog server with TLS; the first connections break before they are read.
+fn syslog(certificate: &Certificate, broken: usize) -> (SocketAddr, Lines) {
+    let config = tls_of(certificate);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let lines = Lines::default();
@@ -85,16 +104,18 @@ fn syslog(certificate: &rcgen::CertifiedKey<rcgen::KeyPair>, broken: usize) -> (
     (address, lines)
 }
 
-/// A collector behind a URL, which refuses the first requests.
-fn collector(refused: usize) -> (SocketAddr, Lines) {
+/// A collector behind a URL with TLS, which refuses the first requests.
+fn collector(certificate: &Certificate, refused: usize) -> (SocketAddr, Lines) {
+    let config = tls_of(certificate);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let lines = Lines::default();
     let taken = Arc::clone(&lines);
     std::thread::spawn(move || {
         for (number, stream) in listener.incoming().enumerate() {
-            let mut stream = stream.unwrap();
-            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let tls = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = rustls::StreamOwned::new(tls, stream.unwrap());
+            let mut reader = BufReader::new(&mut stream);
             let (mut length, mut bearer) = (0, false);
             loop {
                 let mut line = String::new();
@@ -125,6 +146,8 @@ fn collector(refused: usize) -> (SocketAddr, Lines) {
             let answer =
                 format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
             let _ = stream.write_all(answer.as_bytes());
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
         }
     });
     (address, lines)
@@ -147,18 +170,16 @@ fn whole(lines: &[String], last: u64) -> bool {
 #[test]
 fn every_record_arrives_at_a_file_at_syslog_and_at_a_url_though_they_fail_at_first() {
     let site = Site::new();
-    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let certificate = rcgen::generate_simple_self_signed(names).unwrap();
+    let certificate = certificate(&site);
     let beside = |name: &str| site.path().with_file_name(name);
-    fs::write(beside("ca.pem"), certificate.cert.pem()).unwrap();
     fs::write(beside("token"), "t0ken\n").unwrap();
     let (tls, syslog) = syslog(&certificate, 2);
-    let (http, posted) = collector(2);
+    let (http, posted) = collector(&certificate, 2);
     let file = beside("audit.ndjson");
     configure(
         &site,
         &format!(
-            "ship_file = {file:?}\nship_syslog = \"tls://127.0.0.1:{}\"\nship_http = \"http://{http}/in?x=1\"\n\
+            "ship_file = {file:?}\nship_syslog = \"tls://127.0.0.1:{}\"\nship_http = \"https://{http}/in?x=1\"\n\
              ship_token_file = {:?}\nship_ca_file = {:?}\n",
             tls.port(),
             beside("token"),
@@ -229,6 +250,98 @@ fn every_record_arrives_at_a_file_at_syslog_and_at_a_url_though_they_fail_at_fir
     assert!(daemon.terminate().success());
 }
 
+/// rsyslog, which reads syslog over TLS and writes each message as it came.
+struct Rsyslog {
+    dir: PathBuf,
+    process: Child,
+}
+
+impl Rsyslog {
+    fn start(dir: &Path, port: u16) -> Self {
+        let at = |name: &str| dir.join(name).display().to_string();
+        let text = format!(
+            r#"global(workDirectory="{}" DefaultNetstreamDriver="gtls" DefaultNetstreamDriverCAFile="{ca}"
+                 DefaultNetstreamDriverCertFile="{ca}" DefaultNetstreamDriverKeyFile="{}")
+               module(load="imtcp" StreamDriver.Name="gtls" StreamDriver.Mode="1" StreamDriver.AuthMode="anon")
+               template(name="whole" type="string" string="%rawmsg%\n")
+               input(type="imtcp" port="{port}" address="127.0.0.1")
+               *.* action(type="omfile" file="{}" template="whole" flushOnTXEnd="on")
+            "#,
+            dir.display(),
+            at("key.pem"),
+            at("received"),
+            ca = at("ca.pem"),
+        );
+        fs::write(dir.join("rsyslog.conf"), text).unwrap();
+        let process = Command::new("rsyslogd")
+            .args(["-n", "-f", &at("rsyslog.conf"), "-i", &at("rsyslog.pid")])
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self {
+            dir: dir.to_owned(),
+            process,
+        }
+    }
+
+    fn received(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.dir.join("received")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// It writes what it has taken first.
+    fn stop(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(self.process.id().cast_signed());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+impl Drop for Rsyslog {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn rsyslog_takes_every_record_over_tls_though_it_is_away_for_a_while() {
+    if !require("rsyslogd", "rsyslog rsyslog-gnutls") {
+        return;
+    }
+    let site = Site::new();
+    let certificate = certificate(&site);
+    let dir = site.path().with_file_name("rsyslog");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("ca.pem"), certificate.cert.pem()).unwrap();
+    fs::write(dir.join("key.pem"), certificate.signing_key.serialize_pem()).unwrap();
+    let port = free_port();
+    configure(
+        &site,
+        &format!(
+            "ship_syslog = \"tls://127.0.0.1:{port}\"\nship_ca_file = {:?}\n",
+            dir.join("ca.pem")
+        ),
+    );
+    let daemon = site.serve();
+    let mut rsyslog = Rsyslog::start(&dir, port);
+    let add = |name: &str| drop(site.json(&["user", "add", name]));
+    let last = || site.json(&["status"])["audit_seq"].as_u64().unwrap();
+    (0..5).for_each(|number| add(&format!("before{number}")));
+    let so_far = last();
+    until("rsyslog has the first records", || {
+        whole(&rsyslog.received(), so_far)
+    });
+    rsyslog.stop();
+    (0..5).for_each(|number| add(&format!("meanwhile{number}")));
+    let rsyslog = Rsyslog::start(&dir, port);
+    let all = last();
+    until("rsyslog has all records", || {
+        whole(&rsyslog.received(), all)
+    });
+    assert!(daemon.terminate().success());
+}
+
 /// A destination that takes nothing delays no login.
 #[test]
 fn a_destination_that_is_away_stops_no_login_and_is_named() {
@@ -263,7 +376,7 @@ fn signed_heads_prove_the_trail_against_those_who_have_its_keys() {
     site.json(&["user", "add", "alice"]);
     assert!(site.serve().terminate().success());
     let old = site.path().with_file_name("old");
-    let copied = std::process::Command::new("cp")
+    let copied = Command::new("cp")
         .arg("-a")
         .arg(site.path())
         .arg(&old)
@@ -320,10 +433,19 @@ fn signed_heads_prove_the_trail_against_those_who_have_its_keys() {
 #[test]
 fn a_siem_gets_common_event_format() {
     let site = Site::new();
-    let file = site.path().with_file_name("audit.cef");
+    let certificate = certificate(&site);
+    let (collector, posted) = collector(&certificate, 0);
+    let beside = |name: &str| site.path().with_file_name(name);
+    fs::write(beside("token"), "t0ken\n").unwrap();
+    let file = beside("audit.cef");
     configure(
         &site,
-        &format!("ship_file = {file:?}\nship_format = \"cef\"\n"),
+        &format!(
+            "ship_file = {file:?}\nship_format = \"cef\"\nship_http = \"https://{collector}/cef\"\n\
+             ship_token_file = {:?}\nship_ca_file = {:?}\n",
+            beside("token"),
+            beside("ca.pem")
+        ),
     );
     let key = site.api_client("app");
     let daemon = site.serve();
@@ -349,5 +471,6 @@ fn a_siem_gets_common_event_format() {
         "{line}"
     );
     assert!(!line.contains("123456"), "{line}");
+    until("the URL", || posted.lock().unwrap().contains(&line));
     assert!(daemon.terminate().success());
 }
