@@ -410,12 +410,13 @@ pub(super) fn unwritable(path: &Path, error: &io::Error) -> StartError {
 
 pub(super) fn unreadable(path: &Path, error: &io::Error) -> StartError {
     let (owner, ours) = (fs::symlink_metadata(path), geteuid().as_raw());
-    let remedy = match owner.map(|file| file.uid()) {
-        Ok(uid) if uid != ours => format!(
+    let remedy = match (error.kind(), owner.map(|file| file.uid())) {
+        (io::ErrorKind::PermissionDenied, Ok(uid)) if uid != ours => format!(
             "it belongs to uid {uid}, and this runs as uid {ours}: run as its owner, or give it to who runs the daemon \
              (chown)"
         ),
-        _ => "let the user who runs the daemon read it".to_owned(),
+        (io::ErrorKind::PermissionDenied, _) => "let the user who runs this read it".to_owned(),
+        _ => "see the cause; a damaged file is put back from a backup".to_owned(),
     };
     failed(
         format!("{} cannot be read: {error}", path.display()),

@@ -354,8 +354,8 @@ fn octets(
     Some(octets)
 }
 
-/// Of a segment of `length` octets those records of a block, newest first, from `first` to before `end`, that may be looked for; none where the
-/// segment says otherwise.
+/// Of a segment of `length` octets those records of a block, newest first, from `first` to before `end`, that may be
+/// looked for; none where the segment says otherwise.
 pub(super) fn block(
     file: &dyn StorageBackend,
     (salt, length): (u32, u64),
