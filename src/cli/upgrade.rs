@@ -70,6 +70,14 @@ fn store(report: &mut Report, status: &Status, context: &Context) {
             format!("format {format}; this version reads up to {STORE_FORMAT}"),
             "use the version that runs, or a newer one",
         );
+    } else if format < STORE_FORMAT {
+        report.ok(
+            "store",
+            format!(
+                "format {format}, which this version reads; from its first write on the store has format {STORE_FORMAT}, \
+                 and the way back is a backup"
+            ),
+        );
     } else {
         report.ok(
             "store",

@@ -62,6 +62,8 @@ keys! {
         "let administrators change policy files by drafts that another person approves";
     STORE_ENGINE = "store.engine", "redb", "where users, tokens and clients live";
     STORE_DIR = "store.dir", "store", "directory of the store's files";
+    STORE_CACHE_SIZE = "store.cache_size", "176MiB",
+        "memory for rows of users and tokens, 16MiB to 64GiB, and half as much again for their counters: 1 MiB is for some 2,000 users";
     STORE_WITNESS = "store.witness", "witness",
         "files outside the store that say how far it is, for a store that is put back; a list for more than one";
     KEYS_MASTER = "keys.master", "file:master.key",

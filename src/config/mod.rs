@@ -209,6 +209,8 @@ pub struct Store {
     pub engine: Engine,
     /// Directory of its files.
     pub dir: PathBuf,
+    /// Octets of rows of users and tokens that are kept in memory.
+    pub cache_size: u64,
     /// Files that say how far it is.
     pub witness: Vec<PathBuf>,
 }

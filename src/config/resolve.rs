@@ -33,6 +33,10 @@ pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) ->
     let web = reader.web();
     let engine = reader.one(keys::STORE_ENGINE, parse_engine);
     let store_dir = reader.one(keys::STORE_DIR, |text| Ok(dir.join(text)));
+    let cache_size = reader.one(keys::STORE_CACHE_SIZE, |text| {
+        let size = in_range(units::size(text)?, CACHE_MIN..=CACHE_MAX);
+        size.ok_or_else(|| "write 16MiB to 64GiB".to_owned())
+    });
     let witness = reader.list(keys::STORE_WITNESS, |text| Ok(dir.join(text)));
     let own_keys = reader.keys(dir);
     let policies = reader.policies(dir);
@@ -60,6 +64,7 @@ pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) ->
         store: Store {
             engine: engine?,
             dir: store_dir?,
+            cache_size: cache_size?,
             witness: witness?,
         },
         keys: own_keys?,
@@ -566,6 +571,8 @@ const KEEP_SIZE_MIN: u64 = 64 << 20;
 const KEEP_MIN: Duration = Duration::from_hours(24);
 const SEGMENT_MIN: u64 = 1 << 20;
 const SEGMENT_MAX: u64 = 1 << 30;
+const CACHE_MIN: u64 = 16 << 20;
+const CACHE_MAX: u64 = 64 << 30;
 const TIMEOUT_MIN: Duration = Duration::from_millis(100);
 const TIMEOUT_MAX: Duration = Duration::from_mins(1);
 const MINUTE: Duration = Duration::from_mins(1);

@@ -38,6 +38,7 @@ fn nothing_written_gives_the_defaults() {
         Store {
             engine: Engine::Redb,
             dir: "/data/store".into(),
+            cache_size: 176 << 20,
             witness: vec!["/data/witness".into()],
         }
     );

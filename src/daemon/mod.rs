@@ -199,6 +199,7 @@ pub async fn open(site: &Site) -> Result<Arc<Service>, StartError> {
     }
     let store = keys::open_with_key(site)?;
     witness::check(site, &store)?;
+    store.set_cache_size(site.config.store.cache_size);
     let service = Service::new(
         Arc::new(store),
         policies,

@@ -4,6 +4,7 @@
 //! Invariant: each part is taken as a whole or stays as it was, and the answer says which, with
 //! file and line of each fault. What was changed in the configuration and takes a restart is named.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -36,6 +37,7 @@ pub(super) struct Reloader {
 }
 
 /// The certificates in use.
+#[derive(Clone)]
 pub(super) struct Certificates {
     pub(super) http: Option<Arc<Tls>>,
     pub(super) eap: Option<Arc<Tls>>,
@@ -50,6 +52,27 @@ impl Certificates {
             ("certificate", http, |config| config.http.tls.as_ref()),
             ("EAP certificate", eap, |config| config.radius.eap.as_ref()),
         ]
+    }
+
+    /// Appends until when each is good.
+    pub(super) fn write_metrics(&self, out: &mut String) {
+        let ends = [
+            ("https", self.http.as_ref().map(|tls| tls.validity())),
+            ("radius", self.radius.as_ref().map(|tls| tls.validity())),
+            ("eap", self.eap.as_ref().map(|tls| tls.validity())),
+        ];
+        let ends = ends.map(|(of, validity)| Some((of, validity?.not_after.as_secs())));
+        if ends.iter().all(Option::is_none) {
+            return;
+        }
+        let name = "oncegate_certificate_not_after_seconds";
+        let _ = writeln!(
+            out,
+            "# HELP {name} Until when a certificate is good, in seconds since 1970\n# TYPE {name} gauge"
+        );
+        for (of, end) in ends.into_iter().flatten() {
+            let _ = writeln!(out, "{name}{{of=\"{of}\"}} {end}");
+        }
     }
 }
 

@@ -58,6 +58,8 @@ pub async fn serve(
         },
     );
     let app = application(&site, &service, &info, &pipeline)?;
+    let metrics = certificates.clone();
+    app.add_metrics(Box::new(move |out| metrics.write_metrics(out)));
     let site = Arc::new(site);
     let served = reload::Served {
         certificates,

@@ -13,12 +13,14 @@
 //! no value and is named ([`crate::store::damage`]).
 
 use std::ops::Bound;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::model::sealing::SealAlgorithm;
 use crate::secret::{Entropy, Key256};
 use crate::store::damage::{ALTERED, Damage, guarded, is_of_engine};
 use crate::store::error::disk;
+use crate::store::identity::{BAD_META, FORMAT, Identity};
 use crate::store::journal::Head;
 use crate::store::main_file::{File, Snapshot, closed, put_whole, write_rows};
 use crate::store::medium::Medium;
@@ -27,7 +29,7 @@ use crate::store::record::Table;
 use crate::store::row_cache::{Kept, KeptRow, RowCache};
 use crate::store::rows::Whole;
 use crate::store::seal::Sealer;
-use crate::store::{StoreError, main_file, rows};
+use crate::store::{StoreError, identity, main_file, rows};
 use crate::time::UnixTime;
 
 mod reader;
@@ -44,6 +46,8 @@ pub(crate) struct Fold {
     kept: RowCache,
     /// `None` after a failure, until the file is open again. Held by checkpoints and checks only.
     file: Mutex<Option<File>>,
+    /// The format that the file names.
+    format: AtomicU8,
 }
 
 /// What readers look at.
@@ -73,10 +77,11 @@ impl Fold {
         algorithm: SealAlgorithm,
         entropy: &dyn Entropy,
     ) -> Result<(Self, Arc<Sealer>), StoreError> {
-        let (file, snapshot, sealer) = guarded(|| {
+        let (file, format, snapshot, sealer) = guarded(|| {
             let (file, sealer) = main_file::open(medium.as_ref(), master, algorithm, entropy)?;
+            let format = Identity::read(&file.db)?.ok_or(BAD_META)?.format;
             let snapshot = Snapshot::of(&file.db)?;
-            Ok((file, snapshot, sealer))
+            Ok((file, format, snapshot, sealer))
         })?;
         let Whole {
             applied,
@@ -100,8 +105,30 @@ impl Fold {
             }),
             kept: RowCache::new(KEPT),
             file: Mutex::new(Some(file)),
+            format: AtomicU8::new(format),
         };
         Ok((fold, sealer))
+    }
+
+    /// The format that the file names.
+    pub(crate) fn format(&self) -> u8 {
+        self.format.load(Ordering::Relaxed)
+    }
+
+    /// Keeps as many octets of rows of the file in memory.
+    pub(crate) fn set_cache_size(&self, octets: u64) {
+        self.kept.resize(octets);
+    }
+
+    /// [`identity::raise_format`].
+    pub(crate) fn raise_format(&self) -> Result<(), StoreError> {
+        if self.format() < FORMAT {
+            let file = self.file();
+            let file = file.as_ref().ok_or_else(closed)?;
+            guarded(|| identity::raise_format(&file.db))?;
+            self.format.store(FORMAT, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Where the file lives.
@@ -240,7 +267,7 @@ impl Fold {
         rows: &mut Vec<(Box<[u8]>, Kept)>,
     ) -> bool {
         let memory = self.memory.read().expect(UNPOISONED);
-        let may = memory.is_of(applied) && self.kept.octets() < KEPT / 100 * most;
+        let may = memory.is_of(applied) && self.kept.octets() < self.kept.capacity() / 100 * most;
         if may {
             for (key, kept) in rows.drain(..) {
                 self.kept.put(table, &key, kept);
@@ -348,7 +375,7 @@ impl Drop for Fold {
 
 /// Records after which a checkpoint is due although no row changed.
 const FAR: u64 = 10_000;
-/// Octets of rows of the file that are kept in memory: users and tokens, those of some 350,000 users.
+/// Octets of rows of users and tokens that are kept in memory where nothing else is said.
 const KEPT: u64 = 176 << 20;
 /// Rows per checkpoint transaction.
 const SLICE: usize = 50_000;

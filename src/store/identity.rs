@@ -13,6 +13,8 @@ use crate::store::medium::Medium;
 /// Whose store it is.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Identity {
+    /// The format in which the store may hold records and rows.
+    pub(crate) format: u8,
     pub(crate) store: [u8; 16],
     /// Sealed by the master key.
     pub(crate) data_key: Vec<u8>,
@@ -31,15 +33,18 @@ impl Identity {
             let value = table.get(key.as_bytes()).map_err(disk)?;
             value.map(|value| value.value().to_vec()).ok_or(BAD_META)
         };
-        let format = get("format")?;
-        if format != [FORMAT] {
-            let found = format.first().copied().unwrap_or_default();
-            return Err(StoreError::NewerFormat {
-                found,
-                known: FORMAT,
-            });
-        }
+        let format = match get("format")?.as_slice() {
+            [format @ 1..=FORMAT] => *format,
+            [found, ..] if *found > FORMAT => {
+                return Err(StoreError::NewerFormat {
+                    found: *found,
+                    known: FORMAT,
+                });
+            }
+            _ => return Err(BAD_META),
+        };
         Ok(Some(Self {
+            format,
             store: get("store")?.try_into().map_err(|_| BAD_META)?,
             data_key: get("data_key")?,
         }))
@@ -49,7 +54,7 @@ impl Identity {
     pub(crate) fn put(&self, write: &redb::WriteTransaction) -> Result<(), StoreError> {
         let mut table = write.open_table(META).map_err(disk)?;
         let rows: [(&str, &[u8]); 3] = [
-            ("format", &[FORMAT]),
+            ("format", &[self.format]),
             ("store", &self.store),
             ("data_key", &self.data_key),
         ];
@@ -57,6 +62,14 @@ impl Identity {
             table.insert(key.as_bytes(), value).map_err(disk)?;
         }
         Ok(())
+    }
+
+    /// Writes it to a file, durably.
+    pub(crate) fn write(&self, file: &Database) -> Result<(), StoreError> {
+        let mut write = file.begin_write().map_err(disk)?;
+        write.set_quick_repair(true);
+        self.put(&write)?;
+        write.commit().map_err(disk)
     }
 
     /// The copy beside the file; `None` when there is none.
@@ -80,14 +93,24 @@ impl Identity {
             Err(error) => return Err(error),
         }
         guarded(|| {
-            let file = open(medium)?;
-            let mut write = file.begin_write().map_err(disk)?;
-            write.set_quick_repair(true);
-            self.put(&write)?;
-            write.commit().map_err(disk)?;
+            self.write(&open(medium)?)?;
             medium.sync().map_err(disk)
         })
     }
+}
+
+/// Sees to it that a file names the present format, durably: before anything is written in that format, so that an
+/// older version refuses the store with the cause and misreads no record. The copy follows at the next start.
+pub(crate) fn raise_format(file: &Database) -> Result<(), StoreError> {
+    let known = Identity::read(file)?.ok_or(BAD_META)?;
+    if known.format == FORMAT {
+        return Ok(());
+    }
+    let raised = Identity {
+        format: FORMAT,
+        ..known
+    };
+    raised.write(file)
 }
 
 fn open(medium: &dyn Medium) -> Result<Database, StoreError> {
@@ -99,7 +122,7 @@ fn open(medium: &dyn Medium) -> Result<Database, StoreError> {
 /// The copy's file.
 const FILE: &str = "identity.redb";
 pub(crate) const META: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("meta");
-/// Format of the files.
-pub const FORMAT: u8 = 1;
+/// Format of the files. 2: records of the journal leave out what they say elsewhere.
+pub const FORMAT: u8 = 2;
 const CACHE: usize = 1 << 20;
 pub(crate) const BAD_META: StoreError = StoreError::Corrupt("main.redb does not say what it is");

@@ -7,7 +7,7 @@ use redb::{Builder, Database, ReadOnlyTable, ReadableDatabase, TableDefinition, 
 use crate::model::sealing::SealAlgorithm;
 use crate::secret::{Entropy, Key256, random};
 use crate::store::error::{disk, open_error};
-use crate::store::identity::{BAD_META, Identity, META};
+use crate::store::identity::{BAD_META, FORMAT, Identity, META};
 use crate::store::journal::{self, Head};
 use crate::store::medium::Medium;
 use crate::store::record::Table;
@@ -99,16 +99,18 @@ pub(crate) fn open(
         None => new_identity(master, algorithm, entropy)?,
     };
     let mut opened = Keyring::unwrap(identity.store, master, &identity.data_key)?;
-    // An older main.redb that was put back does not know a key that the journal's records need.
+    // An older main.redb that was put back does not know a key or a format that the journal's records need.
     if let Ok(Some(copy)) = Identity::copy(medium)
         && copy.store == identity.store
         && let Ok(ring) = Keyring::unwrap(copy.store, master, &copy.data_key)
-        && ring.keys() > opened.keys()
+        && (ring.keys(), copy.format) > (opened.keys(), identity.format)
     {
-        write_data_key(&db, &copy.data_key)?;
+        copy.write(&db)?;
         (identity, opened) = (copy, ring);
     }
-    let Identity { store, data_key } = &identity;
+    let Identity {
+        store, data_key, ..
+    } = &identity;
     let sealer = Sealer::new(*store, &opened, algorithm);
     let personal = PersonalKeys::open(medium, &sealer)?;
     let sealer = sealer.with_personal(personal);
@@ -121,8 +123,8 @@ pub(crate) fn open(
     }
     let again = Keyring::rewrap(*store, master, algorithm, data_key, entropy)?;
     if let Some(data_key) = again {
-        write_data_key(&db, &data_key)?;
         identity.data_key = data_key;
+        identity.write(&db)?;
     }
     if let Err(error) = identity.keep(medium) {
         tracing::warn!(%error, "the copy of the store's identity was not written");
@@ -165,7 +167,11 @@ fn new_identity(
     let store: [u8; 16] = random(entropy)?;
     let data_key = Key256::new(random(entropy)?);
     let data_key = Keyring::new(data_key).wrap(store, master, algorithm, entropy)?;
-    Ok(Identity { store, data_key })
+    Ok(Identity {
+        format: FORMAT,
+        store,
+        data_key,
+    })
 }
 
 /// Whether a store was here before: its key was another.
@@ -239,19 +245,6 @@ pub(crate) fn create(
     let file = open_named(medium, name)?;
     write_first_meta(&file, identity, sealer)?;
     Ok(file)
-}
-
-/// Puts the sealed data key in the place of the former one, durably.
-pub(crate) fn write_data_key(file: &Database, data_key: &[u8]) -> Result<(), StoreError> {
-    let mut write = file.begin_write().map_err(disk)?;
-    write.set_quick_repair(true);
-    {
-        let mut table = write.open_table(META).map_err(disk)?;
-        table
-            .insert("data_key".as_bytes(), data_key)
-            .map_err(disk)?;
-    }
-    write.commit().map_err(disk)
 }
 
 pub(crate) fn put_whole(

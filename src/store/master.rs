@@ -42,8 +42,8 @@ impl Reading {
         let ring = Keyring::unwrap(known.store, old, &known.data_key)?;
         let algorithm = self.sealer.algorithm();
         let data_key = ring.wrap(known.store, new, algorithm, entropy)?;
-        main_file::write_data_key(&file.db, &data_key)?;
         let identity = Identity { data_key, ..known };
+        identity.write(&file.db)?;
         if let Err(error) = identity.keep(self.fold.medium()) {
             tracing::warn!(%error, "the copy of the store's identity was not written; the next start does it");
         }

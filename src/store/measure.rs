@@ -74,7 +74,8 @@ fn entry(number: u64, records: u64) -> Entry {
     let mut unique = [0; 10];
     unique[..8].copy_from_slice(&octets);
     let request = RequestId::new(at(number), unique);
-    let rare = [records / 7, records / 2, records / 7 * 6].contains(&number);
+    let rare = [records / 7, records / 2, records / 7 * 6].map(|number| number | 1);
+    let rare = rare.contains(&number);
     let event = if number.is_multiple_of(10_000) || (rare && number > records / 2) {
         let who = if rare { "lee" } else { "kim" };
         Event::Change(ChangeEvent {

@@ -299,6 +299,16 @@ impl Store {
             .await
     }
 
+    /// Keeps as many octets of rows of users and tokens in memory.
+    pub fn set_cache_size(&self, octets: u64) {
+        self.reading.fold.set_cache_size(octets);
+    }
+
+    /// The format of its files: see [`crate::store::STORE_FORMAT`].
+    pub fn format(&self) -> u8 {
+        self.reading.fold.format()
+    }
+
     /// Delays the wake-up of the writer's thread until the answer is committed or dropped, so that one commit
     /// takes all that is submitted meanwhile. For a moment, never across a wait.
     pub fn hold_batch(&self) -> BatchHold<'_> {

@@ -14,6 +14,7 @@ use crate::model::id::RequestId;
 use crate::secret::{SystemEntropy, random};
 use crate::store::closing::{Cause, Closing};
 use crate::store::error::disk;
+use crate::store::identity::raise_format;
 use crate::store::journal::{Appended, Appender, Batch};
 use crate::store::main_file::{Snapshot, put_whole, write_rows};
 use crate::store::memtable::Layer;
@@ -126,6 +127,7 @@ impl Rebuild {
 
     /// To the journal first.
     fn commit(&mut self, appender: &mut Appender, slice: &mut Slice) -> Result<(), StoreError> {
+        raise_format(&self.file)?;
         match appender.append(appender.head(), &mut slice.batch)? {
             Appended::UpTo(head) => self.whole.applied = head,
             Appended::Behind => return Err(BEHIND),

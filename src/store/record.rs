@@ -16,7 +16,7 @@
 
 use std::net::IpAddr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::model::audit::{Event, FieldChange};
 use crate::model::id::Serial;
@@ -126,49 +126,98 @@ impl Entry {
 
     /// Appends the stored form to `out`; after an error nothing is to be made of what is there.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), StoreError> {
-        let form = EntryV1 {
-            at: self.at.as_millis(),
+        let form = EntryForm {
+            at: (self.at.as_millis()).wrapping_sub(self.event.request().at().as_millis()),
             event: EventV1::from(&self.event),
             changes: self.changes.iter().map(Into::into).collect(),
-            writes: &self.writes,
+            writes: Writes {
+                writes: &self.writes,
+                serial: serial_of(&self.event),
+            },
         };
-        put(1, &form, out)
+        put(ENTRY, &form, out)
     }
 
     /// Reads a stored form.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
-        let form: EntryV1Owned<'_> = take(1, bytes)?;
+        let form: EntryFormOwned<'_> = take(ENTRY, bytes)?;
+        let event = form.event.parse().ok_or(BAD_FORM)?;
+        let mut writes = form.writes;
+        let of_token = (writes.iter_mut())
+            .filter(|write| write.table == Table::TokenStates && write.key.is_empty());
+        for write in of_token {
+            write.key = serial_of(&event).ok_or(BAD_FORM)?.to_vec();
+        }
         Ok(Self {
-            at: UnixTime::from_millis(form.at),
-            event: form.event.parse().ok_or(BAD_FORM)?,
+            at: written_at(bytes, form.at, &event),
+            event,
             changes: form.changes.into_iter().map(Into::into).collect(),
-            writes: form.writes,
+            writes,
         })
     }
 
     /// Reads when and what, and none of the rows behind it.
     pub(crate) fn event(bytes: &[u8]) -> Result<(UnixTime, Event), StoreError> {
-        let ((at, event), _): ((u64, EventV1<'_>), _) = begun(1, bytes)?;
-        Ok((UnixTime::from_millis(at), event.parse().ok_or(BAD_FORM)?))
+        let ((at, event), _): ((u64, EventV1<'_>), _) = begun(ENTRY, bytes)?;
+        let event = event.parse().ok_or(BAD_FORM)?;
+        Ok((written_at(bytes, at, &event), event))
+    }
+}
+
+/// Version of the stored form of entries. Most records are of logins, so what a record says twice is left out
+/// since 2: the request's id has its time of arrival, and the event names the token whose state changed.
+const ENTRY: u8 = 2;
+
+/// When an entry was written. 1: milliseconds since 1970. 2: since its request arrived, modulo 2^64.
+fn written_at(bytes: &[u8], at: u64, event: &Event) -> UnixTime {
+    match bytes.first() {
+        Some(1) => UnixTime::from_millis(at),
+        _ => UnixTime::from_millis(event.request().at().as_millis().wrapping_add(at)),
+    }
+}
+
+/// The token that decided.
+fn serial_of(event: &Event) -> Option<&[u8]> {
+    match event {
+        Event::Decision(event) => (event.serial.as_ref()).map(|serial| serial.as_str().as_bytes()),
+        Event::Change(_) => None,
     }
 }
 
 #[derive(Serialize)]
-struct EntryV1<'a> {
+struct EntryForm<'a> {
     at: u64,
     event: EventV1<'a>,
     changes: Vec<FieldChangeV1<'a>>,
-    writes: &'a [RowWrite],
+    writes: Writes<'a>,
 }
 
 #[derive(Deserialize)]
-struct EntryV1Owned<'a> {
+struct EntryFormOwned<'a> {
     at: u64,
     #[serde(borrow)]
     event: EventV1<'a>,
     #[serde(borrow)]
     changes: Vec<FieldChangeV1<'a>>,
     writes: Vec<RowWrite>,
+}
+
+/// Rows as an entry has them. The state of the token that decided has no key there: its serial stands in the event.
+struct Writes<'a> {
+    writes: &'a [RowWrite],
+    serial: Option<&'a [u8]>,
+}
+
+impl Serialize for Writes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.writes.iter().map(|write| {
+            let known =
+                write.table == Table::TokenStates && self.serial == Some(write.key.as_slice());
+            let key = if known { &[][..] } else { &write.key };
+            let value = write.value.as_deref().map(serde_bytes::Bytes::new);
+            (write.table, serde_bytes::Bytes::new(key), value)
+        }))
+    }
 }
 
 /// A user's row key, and the prefix of its tokens' keys when `00` is appended.
@@ -335,3 +384,102 @@ fn begun<'a, T: Deserialize<'a>>(
 /// The word of the change that takes the clock's time for the present.
 pub(crate) const ACCEPT_CLOCK: &str = "clock_accept";
 const BAD_FORM: StoreError = StoreError::Corrupt("a record cannot be read");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::audit::{ChangeEvent, Channel, DecisionEvent, Purpose};
+    use crate::model::id::RequestId;
+    use crate::model::reason::{Decision, Reason};
+
+    const ARRIVED: UnixTime = UnixTime::from_millis(1_767_225_600_123);
+    const SERIAL: &str = "TOTP-7F3K9Q2M";
+
+    fn login(serial: Option<&str>) -> Event {
+        Event::Decision(DecisionEvent {
+            request: RequestId::new(ARRIVED, [7; 10]),
+            purpose: Purpose::Login,
+            decision: Decision::Accept,
+            reason: Reason::TotpOk,
+            user: "alice@default".to_owned(),
+            serial: serial.map(|serial| serial.parse().unwrap()),
+            step: Some(58_907_520),
+            client: "vpn".into(),
+            channel: Channel::Radius,
+            method: "pap".into(),
+            source: None,
+            rule: Some("default".into()),
+            waiver: None,
+            origin: None,
+            note: None,
+            failures: 0,
+            locked: false,
+            latency: 812,
+        })
+    }
+
+    fn change() -> Event {
+        Event::Change(ChangeEvent {
+            request: RequestId::new(ARRIVED, [8; 10]),
+            actor: "kim(uid 1000)".to_owned(),
+            action: "token_enable".to_owned(),
+            target: SERIAL.to_owned(),
+            user: None,
+            detail: None,
+        })
+    }
+
+    fn stored(at: UnixTime, event: Event, keys: &[(Table, &[u8])]) -> (Entry, Vec<u8>) {
+        let writes = keys.iter().map(|(table, key)| RowWrite {
+            table: *table,
+            key: key.to_vec(),
+            value: (*table != Table::Owners).then(|| vec![1, 2, 3]),
+        });
+        let entry = Entry {
+            at,
+            event,
+            changes: Vec::new(),
+            writes: writes.collect(),
+        };
+        let mut octets = Vec::new();
+        entry.encode(&mut octets).unwrap();
+        (entry, octets)
+    }
+
+    #[test]
+    fn an_entry_is_read_as_it_was_written() {
+        let serial = SERIAL.as_bytes();
+        let state = (Table::TokenStates, serial);
+        let other = (Table::TokenStates, &b"TOTP-22222222"[..]);
+        let before = UnixTime::from_millis(ARRIVED.as_millis() - 5000);
+        for at in [
+            ARRIVED,
+            ARRIVED.plus(std::time::Duration::from_millis(3)),
+            before,
+        ] {
+            for event in [login(Some(SERIAL)), login(None), change()] {
+                for keys in [
+                    &[][..],
+                    &[state],
+                    &[other, state, (Table::Owners, serial)],
+                    &[(Table::Settings, b"")],
+                ] {
+                    let (entry, octets) = stored(at, event.clone(), keys);
+                    assert_eq!(Entry::decode(&octets).unwrap(), entry);
+                    assert_eq!(Entry::event(&octets).unwrap(), (at, event.clone()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_login_says_the_serial_of_its_token_once() {
+        let state = (Table::TokenStates, SERIAL.as_bytes());
+        let (_, octets) = stored(ARRIVED, login(Some(SERIAL)), &[state]);
+        let found = octets.windows(SERIAL.len());
+        assert_eq!(found.filter(|part| *part == SERIAL.as_bytes()).count(), 1);
+        // A state without a key is of no token where the event names none.
+        let (_, octets) = stored(ARRIVED, login(None), &[(Table::TokenStates, b"")]);
+        assert!(Entry::decode(&octets).is_err());
+    }
+}

@@ -149,7 +149,7 @@ impl Reading {
         let identity = Identity { data_key, ..known };
         // The copy first: where main.redb is lost, it must open whatever was sealed.
         identity.keep(self.fold.medium())?;
-        main_file::write_data_key(&file.db, &identity.data_key)?;
+        identity.write(&file.db)?;
         self.sealer.add_key(number, &key, at);
         Ok(number)
     }

@@ -51,6 +51,8 @@ struct States(RwLock<StateRows>);
 struct StateRows {
     rows: HashMap<Box<[u8]>, Box<[u8]>, foldhash::quality::RandomState>,
     octets: usize,
+    /// As many octets are kept.
+    most: usize,
     /// Whether all rows of the file are here.
     whole: bool,
 }
@@ -100,7 +102,7 @@ impl RowCache {
     /// Keeps at most about `octets`.
     pub(crate) fn new(octets: u64) -> Self {
         let expected = usize::try_from(octets).unwrap_or(usize::MAX) / (4 * ENTRY);
-        Self {
+        let cache = Self {
             rows: Cache::with(
                 expected,
                 octets,
@@ -109,7 +111,23 @@ impl RowCache {
                 DefaultLifecycle::default(),
             ),
             states: Default::default(),
+        };
+        cache.resize(octets);
+        cache
+    }
+
+    /// Keeps at most about `octets` of rows from now on, and half as much again of each table of states.
+    pub(crate) fn resize(&self, octets: u64) {
+        self.rows.set_capacity(octets);
+        let most = usize::try_from(octets / 2 * 3).unwrap_or(usize::MAX);
+        for states in &self.states {
+            states.0.write().expect(UNPOISONED).most = most;
         }
+    }
+
+    /// As much as is kept of rows at most.
+    pub(crate) fn capacity(&self) -> u64 {
+        self.rows.capacity()
     }
 
     /// What is known of a row of a hot table, by `parse`.
@@ -141,7 +159,7 @@ impl RowCache {
     pub(crate) fn is_whole(&self, table: Table) {
         if let Some(states) = self.states(table) {
             let states = &mut states.0.write().expect(UNPOISONED);
-            states.whole = states.octets < STATES;
+            states.whole = states.octets < states.most;
         }
     }
 
@@ -196,7 +214,7 @@ impl StateRows {
             } else {
                 *before = row.into();
             }
-        } else if self.octets < STATES {
+        } else if self.octets < self.most {
             self.octets += STATE + key.len() + row.len();
             self.rows.insert(key.into(), row.into());
         } else {
@@ -214,9 +232,6 @@ impl StateRows {
 /// Most rows that are kept under one prefix.
 pub(crate) const LISTED: usize = 32;
 
-/// Octets of the states of one table that are kept: those of some two million tokens.
-const STATES: usize = 256 << 20;
-
 /// What a state takes besides its octets.
 const STATE: usize = 64;
 
@@ -232,6 +247,26 @@ const ROW: usize = 32;
 mod tests {
     use super::*;
     use crate::store::record::RowWrite;
+
+    #[test]
+    fn as_much_is_kept_as_there_is_room_for() {
+        let cache = RowCache::new(2000);
+        let fill = || {
+            for number in 0..100_u8 {
+                let row = Kept::Row([number; 100].into());
+                cache.put(Table::Users, &[number], row);
+                cache.put_state(Table::TokenStates, &[number], &[number; 100]);
+            }
+            cache.is_whole(Table::TokenStates);
+            let all = (0..100_u8).filter(|number| cache.get(Table::Users, &[*number]).is_some());
+            let absent = cache.state(Table::TokenStates, b"other", |_| ());
+            (all.count(), matches!(absent, State::Absent))
+        };
+        let (kept, is_whole) = fill();
+        assert!(kept < 20 && !is_whole, "{kept}");
+        cache.resize(1 << 20);
+        assert_eq!(fill(), (100, true));
+    }
 
     #[test]
     fn a_checkpoint_replaces_states_and_drops_what_else_it_changed() {

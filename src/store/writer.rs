@@ -331,6 +331,7 @@ impl Writer {
 
     /// Makes the batch durable behind the head of the rows on which it was decided.
     fn append(&mut self, expected: Head) -> Result<Head, StoreError> {
+        self.fold.raise_format()?;
         self.gauges.writes(Some(Instant::now()));
         let appended = self.appender.append(expected, &mut self.batch);
         self.gauges.writes(None);

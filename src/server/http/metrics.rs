@@ -22,7 +22,6 @@ use crate::server::http::error::Failure;
 use crate::server::http::metrics::collect::Collected;
 use crate::server::http::metrics::format::{Format, plain};
 use crate::store::Health;
-use crate::time::UnixTime;
 
 mod collect;
 mod format;
@@ -60,7 +59,6 @@ pub(crate) async fn metrics(
         ready: service.core.fault().is_none(),
         uptime: app.uptime().as_secs_f64(),
         rejects_held: app.rejects_held(),
-        certificate: app.certificate().map(|validity| validity.not_after),
     }));
     registry.register_collector(Box::new(Collected::of(service)));
     let mut page = String::with_capacity(16_384);
@@ -132,7 +130,6 @@ struct Snapshot {
     ready: bool,
     uptime: f64,
     rejects_held: u64,
-    certificate: Option<UnixTime>,
 }
 
 impl Collector for Snapshot {
@@ -147,9 +144,6 @@ impl Collector for Snapshot {
                 MetricType::Gauge,
             )?
             .encode_gauge(&self.uptime)?;
-        if let Some(not_after) = self.certificate {
-            certificate(&mut encoder, not_after)?;
-        }
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         encoder
             .encode_descriptor(
@@ -251,20 +245,6 @@ impl Snapshot {
         }
         Ok(())
     }
-}
-
-fn certificate(
-    encoder: &mut DescriptorEncoder<'_>,
-    not_after: UnixTime,
-) -> Result<(), std::fmt::Error> {
-    encoder
-        .encode_descriptor(
-            "oncegate_certificate_not_after_seconds",
-            "When the certificate of the HTTPS listeners ends, in Unix time",
-            None,
-            MetricType::Gauge,
-        )?
-        .encode_gauge(&not_after.as_secs())
 }
 
 const NONE: Option<&Exemplar<[(&str, &str); 0], f64>> = None;

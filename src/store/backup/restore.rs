@@ -13,7 +13,7 @@ use crate::store::backup::frame::{Opening, Reader};
 use crate::store::backup::{BackupError, Begin, Counts, Header, Item, SiteFile};
 use crate::store::closing::Cause;
 use crate::store::error::disk;
-use crate::store::identity::Identity;
+use crate::store::identity::{FORMAT, Identity};
 use crate::store::journal::{Appended, Appender, Batch, Head, Journal, Record};
 use crate::store::main_file::{Snapshot, create};
 use crate::store::medium::{Directory, Medium};
@@ -206,7 +206,11 @@ fn identity(header: &Header) -> Result<Identity, BackupError> {
     let store = HEXLOWER.decode(header.store.as_bytes()).ok();
     let data_key = BASE64.decode(header.data_key.as_bytes()).ok();
     match (store.and_then(|store| store.try_into().ok()), data_key) {
-        (Some(store), Some(data_key)) => Ok(Identity { store, data_key }),
+        (Some(store), Some(data_key)) => Ok(Identity {
+            format: FORMAT,
+            store,
+            data_key,
+        }),
         _ => Err(altered),
     }
 }

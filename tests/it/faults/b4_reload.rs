@@ -428,7 +428,7 @@ fn not_after(site: &Site) -> i64 {
     stream.write_all(ask).unwrap();
     let mut page = String::new();
     stream.read_to_string(&mut page).unwrap();
-    let name = "oncegate_certificate_not_after_seconds ";
+    let name = "oncegate_certificate_not_after_seconds{of=\"https\"} ";
     let mut lines = page.lines();
     let value = lines.find_map(|line| line.strip_prefix(name));
     value.expect("the metric").parse().unwrap()

@@ -119,6 +119,10 @@ fn busy() -> (Site, Daemon) {
          url = \"http://127.0.0.1:9/\"\nbody = '{\"to\": \"{to}\", \"text\": \"{text}\"}'\n\
          [webhook.desk]\nurl = \"http://127.0.0.1:9/\"\nsecret_file = \"none\"\n",
     );
+    let people = site.path().join("people.csv").display().to_string();
+    text.push_str(&format!(
+        "[source.people]\nkind = \"file\"\nfile = {people:?}\nevery = \"24h\"\n"
+    ));
     std::fs::write(&config, text).unwrap();
     for user in ["alice", "mallory"] {
         site.enrol(user, "hotp", &secret_of(user));
@@ -228,6 +232,26 @@ fn latencies_gateways_and_room_are_there() {
     let free = sum(&samples, "oncegate_store_disk_free_bytes", &[]);
     let size = sum(&samples, "oncegate_store_disk_size_bytes", &[]);
     assert!(0.0 < free && free <= size, "{free} of {size}");
+    assert!(daemon.terminate().success());
+}
+
+/// A source whose file is not there, then is.
+#[test]
+fn a_source_that_fails_is_seen() {
+    let (site, daemon) = busy();
+    let failed = || {
+        let samples = parsed(&page(&daemon, PLAIN), PLAIN)?;
+        let people = [("source", "people")];
+        assert!(sum(&samples, "oncegate_source_last_run_seconds", &people) > 1.7e9);
+        Some(sum(&samples, "oncegate_source_failed", &people) > 0.5)
+    };
+    let sync = || site.run(&["source", "sync", "people"]);
+    assert!(!sync().status.success());
+    assert!(failed().is_none_or(|failed| failed));
+    std::fs::write(site.path().join("people.csv"), "id,user\n1,kim\n").unwrap();
+    let done = sync();
+    assert!(done.status.success(), "{done:?}");
+    assert!(failed().is_none_or(|failed| !failed));
     assert!(daemon.terminate().success());
 }
 

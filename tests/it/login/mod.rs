@@ -1,6 +1,7 @@
 //! Decisions: factors, lockout, what explains them; codes of the standards.
 
 mod allocations;
+mod both_ways;
 mod decisions;
 mod explain;
 mod factors;

@@ -1,23 +1,13 @@
 //! A store that was put back is noticed at the start, refused, and accepted by one option that closes every code.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
 use serde_json::json;
 
 use crate::support::codes::{hotp_of, secret_of};
+use crate::support::copy;
 use crate::support::daemon::{Site, command};
 use crate::support::net::Http;
-
-fn copy(from: &Path, to: &Path) {
-    let copied = Command::new("cp")
-        .arg("-a")
-        .args([from, to])
-        .status()
-        .unwrap();
-    assert!(copied.success());
-}
 
 fn accepts(site: &Site, http: std::net::SocketAddr, key: &str, counter: u64) -> bool {
     let (status, heard) = Http::new(http, key)

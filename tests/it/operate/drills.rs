@@ -1,14 +1,17 @@
 //! Drills: backups, restores and exchanges of the keys, killed at every stage while people log in. Whatever the
 //! moment, the next start or the next call goes on, what was used stays used, and the trail is whole.
 //!
-//! 50 kills together; `ONCEGATE_KILLS` asks for so many of each.
+//! 70 kills together; `ONCEGATE_KILLS` asks for so many of each.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use crate::support::codes::{hotp_of, secret_of};
+use crate::support::copy;
 use crate::support::daemon::{Site, command};
 use crate::support::kills::{Killer, Load, Stage, kills, run_killed, stages};
+use crate::support::net::Http;
 use crate::support::require;
 
 /// Stages of a daemon that exchanges a key: a call, and at how many of them it is killed.
@@ -165,6 +168,18 @@ fn backups_and_restores_are_killed_at_every_stage_under_load() {
                 empty.json(&["restore", file.to_str().unwrap(), "--master-key", key]);
             }
         }
+        // The same behind a backup.
+        let mut behind = command(&site.path());
+        behind.arg("backup").arg(&file).args(["--since", kept]);
+        for stage in stages(&behind, &place("")) {
+            fs::remove_file(&file).ok();
+            run_killed(&behind, &stage);
+            if file.exists() {
+                let empty = Site::empty();
+                let both = ["restore", kept, file.to_str().unwrap(), "--master-key", key];
+                empty.json(&both);
+            }
+        }
         let of_restore = stages(&restore(&Site::empty()), &place(""));
         assert!(of_restore.len() > 50, "{of_restore:?}");
         let count = kills(17 - of_backup.len());
@@ -191,4 +206,139 @@ fn backups_and_restores_are_killed_at_every_stage_under_load() {
     });
     assert!(daemon.terminate().success());
     whole(&site, &load);
+}
+
+/// A daemon that is gone while it sends a backup: the command says so and leaves no file, and the next one is whole.
+#[test]
+fn a_daemon_is_killed_while_it_sends_a_backup_under_load() {
+    if !require("strace", "strace") {
+        return;
+    }
+    let site = Site::new();
+    let load = Load::new(&site);
+    // Some megabytes: a backup is no matter of one call.
+    let mut csv = String::from("user,phone\n");
+    for number in 0..PEOPLE * 10 {
+        let _ = writeln!(csv, "p{number},+82 10 1234 {number:04}");
+    }
+    let file = site.path().with_file_name("people.csv");
+    fs::write(&file, csv).unwrap();
+    site.json(&["user", "import", file.to_str().unwrap()]);
+    let place = |name: &str| site.path().with_file_name(name);
+    let (kept, killed, key) = (
+        place("kept"),
+        place("killed"),
+        site.path().join("master.key"),
+    );
+    let (kept, sent, key) = (
+        kept.to_str().unwrap(),
+        killed.to_str().unwrap(),
+        key.to_str().unwrap(),
+    );
+    site.json(&["backup", kept]);
+    let (count, mut gone) = (kills(10), 0);
+    for number in 0..count {
+        let mut daemon = site.serve();
+        load.replay(daemon.http);
+        // What it reads of the files, one after the other, for the backup or for a login.
+        let killer = Killer::of(daemon.pid(), &Stage::new("pread64", 1 + number * 7));
+        let words: &[&str] = match number % 2 {
+            0 => &["backup", sent],
+            _ => &["backup", sent, "--since", kept],
+        };
+        let made = load.during(daemon.http, || site.run(words));
+        let ran = daemon.runs();
+        gone += usize::from(!ran);
+        if made.status.success() {
+            fs::remove_file(sent).unwrap();
+        } else {
+            assert!(!killed.exists(), "{made:?}");
+            assert!(!ran, "{made:?}");
+        }
+        daemon.kill();
+        drop(killer);
+    }
+    assert!(gone * 2 > count, "{gone} of {count}");
+    let daemon = site.serve();
+    load.replay(daemon.http);
+    load.during(daemon.http, || {
+        site.json(&["backup", sent, "--since", kept])
+    });
+    assert!(daemon.terminate().success());
+    let empty = Site::empty();
+    empty.json(&["restore", kept, sent, "--master-key", key]);
+    assert_eq!(empty.json(&["store", "verify"])["intact"], true);
+    whole(&site, &load);
+}
+
+/// A store that was put back, accepted by starts that are killed: whatever the moment, the next one closes what may
+/// have been used, or has closed it.
+#[test]
+fn acceptances_of_an_older_store_are_killed_at_every_stage() {
+    if !require("strace", "strace") {
+        return;
+    }
+    let site = Site::new();
+    let users: Vec<String> = (0..300).map(|number| format!("p{number}")).collect();
+    let mut csv = String::from("user,kind,key\n");
+    for user in &users {
+        let _ = writeln!(csv, "{user},hotp,{}", secret_of(user));
+    }
+    let file = site.path().with_file_name("people.csv");
+    fs::write(&file, csv).unwrap();
+    site.json(&["user", "import", file.to_str().unwrap()]);
+    let key = site.api_client("app");
+    assert!(site.serve().terminate().success());
+    let place = |name: &str| site.path().with_file_name(name);
+    copy(&site.path().join("store"), &place("older"));
+    let asked = |http, user: &str| {
+        let heard = Http::new(http, &key).verify(user, &hotp_of(user, 0));
+        heard.unwrap().1["decision"].clone()
+    };
+    let daemon = site.serve();
+    for user in &users[..40] {
+        assert_eq!(asked(daemon.http, user), "accept");
+    }
+    assert!(daemon.terminate().success());
+    copy(&site.path(), &place("later"));
+
+    let put_back = || {
+        fs::remove_dir_all(site.path()).unwrap();
+        copy(&place("later"), &site.path());
+        fs::remove_dir_all(site.path().join("store")).unwrap();
+        copy(&place("older"), &site.path().join("store"));
+    };
+    let of_acceptance = [
+        ("fdatasync", 5),
+        ("fsync", 2),
+        ("rename", 2),
+        ("ftruncate", 1),
+    ];
+    let of_acceptance =
+        of_acceptance.map(|(call, most)| (1..=most).map(move |nth| Stage::new(call, nth)));
+    let mut gone = 0;
+    for (number, stage) in of_acceptance.into_iter().flatten().enumerate() {
+        put_back();
+        match site.serve_killed("--accept-rollback", &stage) {
+            Err(end) => {
+                assert_eq!(end.code(), None, "{stage:?}: {}", site.log());
+                gone += 1;
+            }
+            Ok(daemon) => drop(daemon),
+        }
+        // Refused still, or accepted already.
+        let daemon = site.try_serve().or_else(|end| {
+            assert_eq!(end.code(), Some(5), "{stage:?}: {}", site.log());
+            site.serve_killed("--accept-rollback", &Stage::new("fsync", 100_000))
+        });
+        let daemon = daemon.unwrap_or_else(|end| panic!("{stage:?} {end}: {}", site.log()));
+        for user in users[..40].iter().skip(number).step_by(10) {
+            assert_eq!(asked(daemon.http, user), "reject", "{stage:?} {user}");
+        }
+        drop(daemon);
+        let chain = site.json(&["audit", "verify"]);
+        assert_eq!(chain["intact"], true, "{stage:?}: {chain}");
+        assert_eq!(site.json(&["store", "verify"])["intact"], true, "{stage:?}");
+    }
+    assert!(gone > 5, "{gone}");
 }

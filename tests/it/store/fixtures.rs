@@ -11,6 +11,7 @@ use std::time::Duration;
 use oncegate::model::client::Scope;
 use oncegate::model::kind::Kind;
 use oncegate::secret::SystemEntropy;
+use oncegate::store::STORE_FORMAT;
 use oncegate::store::medium::Directory;
 use oncegate::time::{FixedClock, UnixTime};
 use redb::{ReadableDatabase as _, TableDefinition};
@@ -22,6 +23,8 @@ use crate::support::daemon::{NO_DELAY, Site};
 
 /// When every fixture was written.
 const WRITTEN: UnixTime = UnixTime::from_secs(1_767_225_600);
+
+const META: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("meta");
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
@@ -43,6 +46,9 @@ async fn stores_of_every_version_are_opened() {
             fs::copy(file.path(), dir.path().join(file.file_name())).unwrap();
         }
         let app = open(dir.path(), WRITTEN.plus(Duration::from_hours(24)));
+        let format = async || app.admin("GET", "/v1/admin/status", None).await.json();
+        assert_eq!(format().await["store_format"], 1);
+        assert_eq!(format_of(dir.path(), "main.redb"), 1, "nothing was written");
         let alice = app.admin("GET", "/v1/admin/users/alice", None).await.json();
         assert_eq!(alice["groups"], json!(["staff"]), "{alice}");
         assert_eq!(
@@ -60,15 +66,33 @@ async fn stores_of_every_version_are_opened() {
             let report = app.admin("POST", &path, None).await.json();
             assert_eq!(report["intact"], true, "{report}");
         }
+        assert_eq!(format().await["store_format"], STORE_FORMAT);
+        app.app.drain().await;
+        drop(app);
+        // An older version refuses it from now on, by the one file and by the other.
+        drop(open(dir.path(), WRITTEN.plus(Duration::from_hours(24))));
+        for file in ["main.redb", "identity.redb"] {
+            assert_eq!(format_of(dir.path(), file), STORE_FORMAT, "{file}");
+        }
         versions += 1;
     }
-    assert!(versions > 0, "no fixture was found");
+    assert_eq!(versions, 2, "fixtures");
+}
+
+/// The format that a file of a store names.
+fn format_of(dir: &Path, file: &str) -> u8 {
+    // A copy, since the store may have it open.
+    let copy = tempfile::tempdir().unwrap();
+    let copy = copy.path().join(file);
+    fs::copy(dir.join(file), &copy).unwrap();
+    let file = redb::Database::open(copy).unwrap();
+    let table = file.begin_read().unwrap().open_table(META).unwrap();
+    table.get(&b"format"[..]).unwrap().unwrap().value()[0]
 }
 
 /// What a newer version has written in a form of its own: this one says so, everywhere, and changes nothing.
 #[test]
 fn a_store_of_a_newer_version_is_refused_with_the_cause() {
-    const META: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("meta");
     let site = Site::new();
     for file in ["main.redb", "identity.redb"] {
         let file = redb::Database::open(site.path().join("store").join(file)).unwrap();

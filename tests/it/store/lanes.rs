@@ -1,6 +1,5 @@
 //! Both ways to commit: by the thread that brings the batch, as a RADIUS lane does, and by the writer's thread.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -16,6 +15,7 @@ use oncegate::time::{Clock, UnixTime};
 
 use crate::support::Random;
 use crate::support::disk::Disk;
+use crate::support::lane::{self, commit, login};
 use crate::support::store::{NOW, attempt, enrol, open};
 
 const USERS: u64 = 6;
@@ -36,49 +36,34 @@ async fn store() -> Store {
     store
 }
 
-type Pending<'a> = Pin<Box<dyn Future<Output = Result<Verdict, StoreError>> + Send + 'a>>;
+type Asked<'a> = lane::Login<'a, Result<Verdict, StoreError>>;
 
-fn asked(store: &Store, (user, step): Login) -> Pending<'_> {
-    // The runtime makes a task that asks much wait although its answer is there.
-    Box::pin(tokio::task::unconstrained(async move {
+fn asked(store: &Store, (user, step): Login) -> Asked<'_> {
+    login(async move {
         let (name, serial) = names(user);
         attempt(store, &name, &serial, &[step], NOW).await
-    }))
-}
-
-fn poll(login: &mut Pending<'_>) -> Poll<Result<Verdict, StoreError>> {
-    login.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+    })
 }
 
 /// Decides a batch in this thread; whether it was this one: the writer's thread may be about to.
 async fn committed_here(store: &Store, batch: &[Login]) -> (Vec<(Decision, Reason)>, bool) {
     let hold = store.hold_batch();
-    let mut logins: Vec<_> = batch.iter().map(|login| asked(store, *login)).collect();
-    // A writer's thread that is awake takes some before.
-    let before: Vec<_> = logins.iter_mut().map(poll).collect();
-    let here = hold.commit();
-    let mut answers = Vec::new();
-    for (login, before) in logins.into_iter().zip(before) {
-        let verdict = answer(login, before, here).await.unwrap();
-        answers.push((verdict.decision, verdict.reason));
-    }
-    (answers, here)
+    let logins = batch.iter().map(|login| asked(store, *login)).collect();
+    let ended = commit(hold, logins).await;
+    assert!(
+        !ended.here || ended.later == 0,
+        "what is durable is answered"
+    );
+    let verdicts = ended.answers.into_iter().map(Result::unwrap);
+    let answers = verdicts.map(|verdict| (verdict.decision, verdict.reason));
+    (answers.collect(), ended.here)
 }
 
-/// What a login that was asked before a commit ends with; at once when the commit was made here.
-async fn answer(
-    mut login: Pending<'_>,
-    before: Poll<Result<Verdict, StoreError>>,
-    here: bool,
-) -> Result<Verdict, StoreError> {
-    match before {
-        Poll::Ready(verdict) => verdict,
-        Poll::Pending => match poll(&mut login) {
-            Poll::Ready(verdict) => verdict,
-            Poll::Pending if here => panic!("it is durable, and not answered"),
-            Poll::Pending => login.await,
-        },
-    }
+/// What one login that this thread commits ends with: whether it was this thread or the writer's that tried, it is
+/// answered.
+async fn alone(store: &Store, login: Login) -> Result<Verdict, StoreError> {
+    let ended = commit(store.hold_batch(), vec![asked(store, login)]).await;
+    ended.answers.into_iter().next().unwrap()
 }
 
 /// The same logins, used ones and guesses among them, end the same way by both.
@@ -170,17 +155,7 @@ async fn a_commit_that_fails_in_a_lane_answers_no_one_and_heals() {
     let (name, serial) = names(0);
     enrol(&store, &name, &serial).await.unwrap();
     disk.set_full(true);
-    let refused = async |step| {
-        let hold = store.hold_batch();
-        let mut login = asked(&store, (0, step));
-        let before = poll(&mut login);
-        hold.commit();
-        // Whether it was this thread or the writer's that tried, it is answered.
-        match before {
-            Poll::Ready(verdict) => verdict,
-            Poll::Pending => login.await,
-        }
-    };
+    let refused = async |step| alone(&store, (0, step)).await;
     assert!(matches!(refused(1).await, Err(StoreError::Unavailable(_))));
     assert!(store.health().fault.is_some());
     // It heals without being asked: a NAS that sees a server not ready sends nothing.
@@ -227,14 +202,7 @@ async fn a_commit_that_panics_answers_no_one_and_heals() {
     let (name, serial) = names(0);
     enrol(&store, &name, &serial).await.unwrap();
     clock.0.store(true, Ordering::Relaxed);
-    let hold = store.hold_batch();
-    let mut login = asked(&store, (0, 1));
-    let before = poll(&mut login);
-    hold.commit();
-    let refused = match before {
-        Poll::Ready(verdict) => verdict,
-        Poll::Pending => login.await,
-    };
+    let refused = alone(&store, (0, 1)).await;
     assert!(matches!(refused, Err(StoreError::Unavailable(_))));
     let fault = store.health().fault.unwrap();
     assert!(fault.contains("a commit broke off"), "{fault}");

@@ -1,11 +1,13 @@
 //! The real binary on loopback: installations of its own, ports of the system's choice.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use serde_json::Value;
+
+use crate::support::kills::{Stage, killed_at};
 
 /// A policy without the reject delay: thousands of rejects must not take thousands of seconds.
 pub(crate) const NO_DELAY: &str = r#"
@@ -135,12 +137,15 @@ impl Site {
 
     /// The same, with environment variables; standard error goes to `DIR/log`.
     pub(crate) fn serve_with(&self, env: &[(&str, &str)]) -> Daemon {
+        self.serve_on(env, self.log_file())
+    }
+
+    fn log_file(&self) -> Stdio {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
-            .open(self.path().join("log"))
-            .unwrap();
-        self.serve_on(env, log.into())
+            .open(self.path().join("log"));
+        log.unwrap().into()
     }
 
     /// The same, with this standard error.
@@ -150,57 +155,20 @@ impl Site {
 
     /// The same, run by another program: these words, then ours.
     pub(crate) fn serve_by(&self, words: &[&str]) -> Daemon {
-        let daemon = self.serving(&[]);
         let mut by = Command::new(words[0]);
-        by.args(&words[1..])
-            .arg(daemon.get_program())
-            .args(daemon.get_args())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped());
-        for (name, value) in daemon.get_envs() {
-            match value {
-                Some(value) => by.env(name, value),
-                None => by.env_remove(name),
-            };
-        }
-        self.ready(&mut by)
+        by.args(&words[1..]);
+        run_by(&mut by, &self.serving(&[]));
+        self.ready(of_daemon(&mut by))
     }
 
     /// Starts a daemon by a command of the caller's; standard error goes to `DIR/log`.
     pub(crate) fn started(&self, command: &mut Command) -> Daemon {
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.path().join("log"))
-            .unwrap();
-        self.ready(
-            command
-                .stdin(Stdio::null())
-                .stdout(Stdio::piped())
-                .stderr(log),
-        )
+        self.ready(of_daemon(command).stderr(self.log_file()))
     }
 
     fn ready(&self, command: &mut Command) -> Daemon {
-        let mut child = command.spawn().unwrap();
-        let mut line = String::new();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        stdout.read_line(&mut line).unwrap();
-        let address = |name: &str| -> Option<SocketAddr> {
-            let mut words = line.split_whitespace();
-            words.find_map(|word| word.strip_prefix(name))?.parse().ok()
-        };
-        let (Some(radius), Some(http)) = (address("radius="), address("http=")) else {
-            let mut rest = String::new();
-            let _ = child.kill();
-            let _ = stdout.read_to_string(&mut rest);
-            panic!("not ready: {line}{rest}{}", self.log());
-        };
-        Daemon {
-            child,
-            radius,
-            http,
-        }
+        let ended = |end| panic!("not ready, but {end}: {}", self.log());
+        ready(command).unwrap_or_else(ended)
     }
 
     /// Starts the daemon with this standard output and asks it by command where it listens.
@@ -227,46 +195,67 @@ impl Site {
         let mut command = command(&self.path());
         command
             .args(["serve", "--radius", "127.0.0.1:0", "--http", "127.0.0.1:0"])
-            .envs(env.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped());
+            .envs(env.iter().copied());
+        of_daemon(&mut command);
         command
     }
 
     /// Starts the daemon; how it ended when it did not become ready. Standard error goes to `DIR/log`.
-    pub(crate) fn try_serve(&self) -> Result<Daemon, std::process::ExitStatus> {
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.path().join("log"))
-            .unwrap();
-        let mut child = command(&self.path())
-            .args(["serve", "--radius", "127.0.0.1:0", "--http", "127.0.0.1:0"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        stdout.read_line(&mut line).unwrap();
-        let address = |name: &str| -> Option<SocketAddr> {
-            let mut words = line.split_whitespace();
-            words.find_map(|word| word.strip_prefix(name))?.parse().ok()
-        };
-        match (address("radius="), address("http=")) {
-            (Some(radius), Some(http)) => Ok(Daemon {
-                child,
-                radius,
-                http,
-            }),
-            _ => Err(child.wait().unwrap()),
-        }
+    pub(crate) fn try_serve(&self) -> Result<Daemon, ExitStatus> {
+        ready(self.serving(&[]).stderr(self.log_file()))
+    }
+
+    /// The same with this option, killed at a stage if it comes there.
+    pub(crate) fn serve_killed(&self, option: &str, stage: &Stage) -> Result<Daemon, ExitStatus> {
+        let mut serve = self.serving(&[]);
+        let mut by = killed_at(serve.arg(option), stage);
+        ready(of_daemon(&mut by).stderr(self.log_file()))
     }
 
     /// What daemons on this installation wrote to standard error.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.path().join("log")).unwrap_or_default()
+    }
+}
+
+/// Has a command run by another program, whose words are there already.
+pub(crate) fn run_by(by: &mut Command, command: &Command) {
+    by.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => by.env(name, value),
+            None => by.env_remove(name),
+        };
+    }
+}
+
+/// Without input, its output read by the test.
+fn of_daemon(command: &mut Command) -> &mut Command {
+    command.stdin(Stdio::null()).stdout(Stdio::piped())
+}
+
+/// Starts a daemon and waits until it is ready; how it ended when it did not become so.
+fn ready(command: &mut Command) -> Result<Daemon, ExitStatus> {
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    let address = |name: &str| -> Option<SocketAddr> {
+        let mut words = line.split_whitespace();
+        words.find_map(|word| word.strip_prefix(name))?.parse().ok()
+    };
+    match (address("radius="), address("http=")) {
+        (Some(radius), Some(http)) => Ok(Daemon {
+            child,
+            radius,
+            http,
+        }),
+        _ => {
+            if !line.is_empty() {
+                let _ = child.kill();
+            }
+            Err(child.wait().unwrap())
+        }
     }
 }
 
@@ -302,7 +291,7 @@ impl Daemon {
     }
 
     /// Asks it to end and returns how it did.
-    pub(crate) fn terminate(mut self) -> std::process::ExitStatus {
+    pub(crate) fn terminate(mut self) -> ExitStatus {
         nix::sys::signal::kill(self.pid(), nix::sys::signal::Signal::SIGTERM).unwrap();
         self.child.wait().unwrap()
     }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::unistd::Pid;
 
 use crate::support::codes::{hotp_of, secret_of};
-use crate::support::daemon::Site;
+use crate::support::daemon::{Site, run_by};
 use crate::support::net::Http;
 
 /// How often a drill kills: `ONCEGATE_KILLS`, or so often.
@@ -73,6 +73,15 @@ pub(crate) fn run_killed(command: &Command, stage: &Stage) -> bool {
     !traced(&mut by, command).status().unwrap().success()
 }
 
+/// A command that is killed as it comes to this stage; the process that is started is its own.
+pub(crate) fn killed_at(command: &Command, stage: &Stage) -> Command {
+    let mut by = Command::new("strace");
+    by.args(["-D", "-f", "-qq", "-o", "/dev/null"]);
+    by.args(["-e", &kill_at(stage)]);
+    run_by(&mut by, command);
+    by
+}
+
 /// Kills a process that runs already as one of its threads comes to this stage, counted from now on. Drop it when
 /// the process is gone.
 pub(crate) struct Killer(Child);
@@ -106,15 +115,8 @@ fn kill_at(Stage { call, nth }: &Stage) -> String {
     format!("inject={call}:signal=SIGKILL:when={nth}")
 }
 
-/// The command, run by another program.
 fn traced<'b>(by: &'b mut Command, command: &Command) -> &'b mut Command {
-    by.arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => by.env(name, value),
-            None => by.env_remove(name),
-        };
-    }
+    run_by(by, command);
     by.stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -23,6 +23,7 @@ pub(crate) mod http2;
 pub(crate) mod journal;
 pub(crate) mod kills;
 pub(crate) mod lab;
+pub(crate) mod lane;
 pub(crate) mod limits;
 pub(crate) mod net;
 pub(crate) mod outbox;
@@ -38,6 +39,8 @@ pub(crate) mod terminal;
 pub(crate) mod yubikey;
 
 use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
 
 /// Whether a foreign tool can be run. When it is missing, says on standard error which test is
 /// skipped and how to install the tool; when `ONCEGATE_TEST_REQUIRE=1`, fails instead, so that
@@ -49,6 +52,13 @@ pub(crate) fn require(tool: &str, package: &str) -> bool {
     }
     skip(&format!("{tool} not found (apt install {package})"));
     false
+}
+
+/// Copies a file, or a directory with all that is in it, to a place where nothing is.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to.parent().expect("a directory")).expect("the directory");
+    let copied = Command::new("cp").arg("-a").args([from, to]).status();
+    assert!(copied.expect("cp").success(), "{}", from.display());
 }
 
 /// Says that this test is skipped and why; when `ONCEGATE_TEST_REQUIRE=1`, fails instead.

@@ -15,7 +15,6 @@ use crate::server::http::read::user_key;
 use crate::server::http::route::{Admin, Routes};
 use crate::server::http::{App, reports};
 use crate::service::Service;
-use crate::store::STORE_FORMAT;
 use crate::time::UnixTime;
 
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -139,7 +138,7 @@ async fn status(app: Arc<App>, _: Admin<ShowStatus>) -> Result<api::Status, Fail
         checkpoint: health.checkpoint,
         last_backup: last_backup.map(|(at, _)| at.rfc3339()),
         last_backup_seq: last_backup.map(|(_, seq)| seq),
-        store_format: STORE_FORMAT,
+        store_format: service.core.store().format(),
         epoch: service.core.store().epoch().unwrap_or_default(),
         outage: outage.map(|outage| forms::waiver(&outage, now)),
         notices: notices(service),

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::{Site, text};
+use crate::support::copy;
 
 /// Killed at whatever moment, `init` is run again and makes a whole installation; what is whole is left
 /// as it is.
@@ -138,18 +139,6 @@ fn names_of(dir: &Path) -> Vec<String> {
         .collect();
     names.sort_unstable();
     names
-}
-
-fn copy(from: &Path, to: &Path) {
-    if from.is_dir() {
-        std::fs::create_dir_all(to).unwrap();
-        for name in names_of(from) {
-            copy(&from.join(&name), &to.join(&name));
-        }
-    } else {
-        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
-        std::fs::copy(from, to).unwrap();
-    }
 }
 
 /// All files below, and what they hold.
