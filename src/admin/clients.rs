@@ -160,7 +160,7 @@ impl Admin {
                 settings,
             }),
             created: by.at,
-            revision: 1,
+            revision: self.core.first_revision().map_err(CoreError::from)?,
         };
         self.change_clients(Change::CreateClient(client.clone()), by)
             .await?;
@@ -194,7 +194,7 @@ impl Admin {
                 scopes,
             }),
             created: by.at,
-            revision: 1,
+            revision: self.core.first_revision().map_err(CoreError::from)?,
         };
         self.change_clients(Change::CreateClient(client.clone()), by)
             .await?;

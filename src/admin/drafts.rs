@@ -14,6 +14,7 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 use crate::admin::{Admin, AdminError, check_text, invalid, missing};
+use crate::core::CoreError;
 use crate::diagnostic::Diagnostic;
 use crate::model::draft::{DRAFT_MAX, Draft, is_policy_name};
 use crate::model::token::LifeCycle;
@@ -92,7 +93,7 @@ impl Admin {
             at: by.at,
             note,
             approved: None,
-            revision: 0,
+            revision: self.core.first_revision().map_err(CoreError::from)?,
         };
         let reader = by.actor.clone();
         let change = Change::Draft(DraftAct::Set(draft, expected));

@@ -182,7 +182,7 @@ impl Admin {
                 _ => enrolment,
             },
             created: by.at,
-            revision: 1,
+            revision: self.core.first_revision().map_err(CoreError::from)?,
         };
         let state = begins(&new);
         let change = match new.carrier {

@@ -17,6 +17,7 @@ use tokio::sync::{MappedMutexGuard, MutexGuard};
 use crate::admin::directory::names::named;
 use crate::admin::directory::{Plan, Wanted, follows};
 use crate::admin::{Admin, AdminError, check_text, invalid};
+use crate::core::CoreError;
 use crate::core::directory::{Person, Pushed, Said};
 use crate::core::identities::Identities;
 use crate::model::group::SourceGroup;
@@ -178,7 +179,8 @@ impl Admin {
             return invalid("user", why.unwrap_or_default());
         }
         // By itself, and not as an import: on record as any new user.
-        for user in std::mem::take(&mut plan.new) {
+        for mut user in std::mem::take(&mut plan.new) {
+            user.revision = self.core.first_revision().map_err(CoreError::from)?;
             let change = Change::CreateUser(user, None);
             self.change_known(change, by.clone()).await?;
         }

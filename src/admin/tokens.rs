@@ -104,7 +104,7 @@ impl Admin {
                 enrolment.handed_out(at)
             },
             created: at,
-            revision: 1,
+            revision: self.core.first_revision().map_err(CoreError::from)?,
         };
         let moving = Moving {
             last: new.counter.checked_sub(1),

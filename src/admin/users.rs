@@ -2,6 +2,7 @@
 
 use crate::admin::Admin;
 use crate::admin::{AdminError, CredentialsPatch, check_text, invalid, missing};
+use crate::core::CoreError;
 use crate::model::message::{Language, Medium};
 use crate::model::user::{Touched, User, Waiver};
 use crate::model::user_key::UserKey;
@@ -95,6 +96,7 @@ impl Admin {
     ) -> Result<User, AdminError> {
         let created = by.at;
         let mut user = User::new(key, created);
+        user.revision = self.core.first_revision().map_err(CoreError::from)?;
         user.language = self.core.language();
         let credentials = std::mem::take(&mut patch.credentials);
         patch.apply(&mut user, created, self.addresses())?;

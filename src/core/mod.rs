@@ -9,7 +9,7 @@ use crate::core::courier::{Courier, NoCourier};
 use crate::core::issue::SendLimits;
 use crate::core::vital::Vitals;
 use crate::model::client::Client;
-use crate::model::id::RequestId;
+use crate::model::id::{self, RequestId};
 use crate::model::message::Language;
 use crate::model::user_key::UserKey;
 use crate::notice::Catalogue;
@@ -291,6 +291,11 @@ impl Core {
     pub(crate) fn number<const N: usize>(&self) -> Result<[u8; N], EntropyError> {
         let mut pool = self.randomness.lock().expect("no panic under this lock");
         pool.draw(self.entropy.as_ref())
+    }
+
+    /// For a record that is made: see [`id::first_revision`].
+    pub(crate) fn first_revision(&self) -> Result<u64, EntropyError> {
+        self.number().map(id::first_revision)
     }
 
     /// The time that windows are computed from: never behind what is on record, so that a clock

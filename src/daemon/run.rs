@@ -57,9 +57,7 @@ pub async fn serve(
             ..(&site.config.limits).into()
         },
     );
-    let app = application(&site, &service, &info, &pipeline)?;
-    let metrics = certificates.clone();
-    app.add_metrics(Box::new(move |out| metrics.write_metrics(out)));
+    let app = application(&site, &service, &info, (&pipeline, &certificates))?;
     let site = Arc::new(site);
     let served = reload::Served {
         certificates,
@@ -129,7 +127,7 @@ fn application(
     site: &Site,
     service: &Arc<Service>,
     info: &Info,
-    pipeline: &Arc<radius::Pipeline>,
+    (pipeline, certificates): (&Arc<radius::Pipeline>, &reload::Certificates),
 ) -> Result<Arc<App>, StartError> {
     let app = App::new(Arc::clone(service), site.config.limits, info.clone());
     app.set_trusted_proxies(site.config.http.trusted_proxies.clone());
@@ -148,6 +146,8 @@ fn application(
     let disconnects = Arc::clone(app.disconnects());
     disconnects.serve_with(Arc::clone(pipeline));
     app.add_metrics(Box::new(move |out| disconnects.write_prometheus(out)));
+    let certificates = certificates.clone();
+    app.add_metrics(Box::new(move |out| certificates.write_metrics(out)));
     app.add_metrics(Box::new(logging::write_metrics));
     let (theme, faults) = Theme::load(&site.dir);
     for fault in faults {

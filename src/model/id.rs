@@ -13,6 +13,14 @@ use crate::time::UnixTime;
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct RequestId([u8; 16]);
 
+/// The first revision of a record, of unpredictable octets. A record that is made under a name that another had before
+/// must not have a revision that the other one had: what was read of that one, compared with it or approved of it
+/// would hold for this one.
+pub fn first_revision(octets: [u8; 6]) -> u64 {
+    let number = (octets.iter()).fold(0, |number, octet| (number << 8) | u64::from(*octet));
+    number.max(1)
+}
+
 impl RequestId {
     /// Characters of its text.
     pub const LENGTH: usize = 26;

@@ -422,7 +422,7 @@ mod tests {
         Event::Change(ChangeEvent {
             request: RequestId::new(ARRIVED, [8; 10]),
             actor: "kim(uid 1000)".to_owned(),
-            action: "token_enable".to_owned(),
+            action: "token_suspend".to_owned(),
             target: SERIAL.to_owned(),
             user: None,
             detail: None,

@@ -138,6 +138,8 @@ pub(super) struct ListenerCounters {
     pub(super) too_long: AtomicU64,
     pub(super) receive_errors: AtomicU64,
     pub(super) send_errors: AtomicU64,
+    /// 1 while the system drops a flood from addresses of no client.
+    pub(super) shielded: AtomicU64,
 }
 
 pub(super) fn bump(counter: &AtomicU64) {
@@ -270,6 +272,18 @@ impl Counters {
                     ),
                 );
             }
+        }
+        let name = "oncegate_radius_shielded";
+        line(
+            out,
+            format_args!(
+                "# HELP {name} 1: most datagrams from addresses of no client are dropped by the system.\n\
+                 # TYPE {name} gauge"
+            ),
+        );
+        for (address, _, counters) in self.listeners.lock().expect(UNPOISONED).iter() {
+            let up = read(&counters.shielded);
+            line(out, format_args!("{name}{{listener=\"{address}\"}} {up}"));
         }
     }
 }

@@ -51,6 +51,7 @@ pub async fn run(listeners: Vec<Listener>, pipeline: Arc<Pipeline>, shutdown: Ca
         };
         let vital = format!("{noun} on {}", listener.local_addr());
         pipeline.service.core.vitals().require(&vital);
+        tokio::spawn(pipeline.shield(&listener, &ingress, shutdown.clone()));
         for _ in 0..pipeline.settings.lanes {
             ends.push(begin(Place {
                 listener: Arc::clone(&listener),

@@ -53,6 +53,7 @@ mod pipeline;
 mod receive;
 mod reply;
 mod retry;
+mod shield;
 mod table;
 mod tls;
 mod udp;

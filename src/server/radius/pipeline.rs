@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Limits;
 use crate::radius::dictionary::Dictionary;
@@ -17,8 +18,9 @@ use crate::server::radius::limiter::Limiter;
 use crate::server::radius::links::Links;
 use crate::server::radius::mib;
 use crate::server::radius::retry::Retries;
+use crate::server::radius::shield::Shield;
 use crate::server::radius::table::Table;
-use crate::server::radius::udp::Serves;
+use crate::server::radius::udp::{Listener, Serves};
 use crate::server::tls::Tls;
 use crate::service::Service;
 
@@ -70,6 +72,7 @@ pub struct Pipeline {
     pub(super) reports: Arc<Semaphore>,
     dictionary: ArcSwap<Dictionary>,
     pub(super) table: Arc<ArcSwap<Table>>,
+    shields: Arc<Mutex<Vec<Arc<Shield>>>>,
     /// Held for one look-up at a time, never across an await.
     duplicates: Mutex<Duplicates>,
     /// Attempts whose answers may be given again; made for the first client that asks for it.
@@ -92,10 +95,19 @@ impl Pipeline {
     ) -> Arc<Self> {
         let counters = Arc::new(Counters::default());
         let table = Arc::new(ArcSwap::from_pointee(Table::default()));
-        let follow = (Arc::clone(&table), Arc::clone(&counters));
+        let shields = Arc::<Mutex<Vec<Arc<Shield>>>>::default();
+        let follow = (
+            Arc::clone(&table),
+            Arc::clone(&counters),
+            Arc::clone(&shields),
+        );
         service.core.clients().listen(Box::new(move |clients| {
-            let (table, counters) = &follow;
-            table.store(Arc::new(Table::new(clients, counters)));
+            let (table, counters, shields) = &follow;
+            let new = Arc::new(Table::new(clients, counters));
+            table.store(Arc::clone(&new));
+            for shield in shields.lock().expect(UNPOISONED).iter() {
+                shield.refresh(new.networks());
+            }
         }));
         Arc::new(Self {
             service,
@@ -107,6 +119,7 @@ impl Pipeline {
             reports: semaphore(settings.in_flight.div_ceil(REPORTS)),
             dictionary: ArcSwap::new(dictionary),
             table,
+            shields,
             duplicates: Mutex::new(Duplicates::new(duplicate::Limits::default())),
             retries: OnceLock::new(),
             conversations: Conversations::default(),
@@ -139,6 +152,21 @@ impl Pipeline {
     /// Announces a listener.
     pub fn listener_for(&self, address: SocketAddr, serves: Serves) -> Ingress {
         self.counters.listener(address, serves)
+    }
+
+    /// Shields a listener from floods until `shutdown`.
+    pub(super) fn shield(
+        self: &Arc<Self>,
+        listener: &Arc<Listener>,
+        ingress: &Ingress,
+        shutdown: CancellationToken,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let shield = Arc::new(Shield::new(listener, ingress));
+        self.shields
+            .lock()
+            .expect(UNPOISONED)
+            .push(Arc::clone(&shield));
+        shield.watch(Arc::clone(&self.table), shutdown)
     }
 
     /// The counters of a client; made if there are none.
@@ -184,9 +212,7 @@ impl Pipeline {
     }
 
     pub(super) fn duplicates(&self) -> MutexGuard<'_, Duplicates> {
-        self.duplicates
-            .lock()
-            .expect("no panic while the lock is held")
+        self.duplicates.lock().expect(UNPOISONED)
     }
 
     pub(super) fn dictionary(&self) -> Arc<Dictionary> {
@@ -204,6 +230,8 @@ fn lanes() -> usize {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     processors.clamp(1, LANES)
 }
+
+const UNPOISONED: &str = "no panic while the lock is held";
 
 /// One of so many places is for accounting.
 const REPORTS: usize = 4;

@@ -8,6 +8,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::model::client::{Access, Client, RadiusAccess, Require};
 use crate::radius::authenticator::SecretKeys;
 use crate::radius::client::PrefixTable;
@@ -19,6 +21,8 @@ use crate::time::UnixTime;
 #[derive(Default)]
 pub(super) struct Table {
     addresses: PrefixTable<Arc<Peer>>,
+    /// All of them.
+    networks: Vec<IpNet>,
     /// Clients that come over TLS only, by the name in their certificate.
     certificates: HashMap<String, Arc<Peer>>,
 }
@@ -83,6 +87,7 @@ impl Table {
                 Ok(addresses) => {
                     return Self {
                         addresses,
+                        networks: networks.into_iter().map(|(network, _)| network).collect(),
                         certificates,
                     };
                 }
@@ -99,6 +104,11 @@ impl Table {
                 }
             }
         }
+    }
+
+    /// The networks that datagrams of clients come from.
+    pub(super) fn networks(&self) -> &[IpNet] {
+        &self.networks
     }
 
     pub(super) fn lookup(&self, address: IpAddr) -> Option<&Arc<Peer>> {

@@ -131,6 +131,11 @@ impl Listener {
         self.local
     }
 
+    /// The socket itself.
+    pub(super) const fn socket(&self) -> &std::net::UdpSocket {
+        &self.socket
+    }
+
     /// The socket, for use in the present runtime; several share what arrives.
     pub(super) fn port(&self) -> io::Result<Port> {
         Ok(Port {

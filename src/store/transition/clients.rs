@@ -16,7 +16,7 @@ pub(super) fn create(
 ) -> Result<Plan, StoreError> {
     let exists = rows.has(Table::Clients, client.name.as_bytes())?;
     refuse_if(exists, "a client with this name exists already")?;
-    let writes = written(rows, client, 1, keys)?;
+    let writes = written(rows, client, client.revision, keys)?;
     Ok(Plan::new("client_add", &client.name, writes))
 }
 

@@ -76,10 +76,7 @@ fn created(rows: &Working<'_>, owner: &[u8], device: &Device) -> Result<Vec<RowW
         let same = other.is_some_and(|other| other.public_key == device.public_key);
         refuse_if(same, "the user has a device with this key already")?;
     }
-    let row = record::device_row(&Device {
-        revision: 1,
-        ..device.clone()
-    })?;
+    let row = record::device_row(device)?;
     Ok(vec![
         put(Table::Devices, record::device_key(owner, &device.id), row),
         put(Table::DeviceOwners, id.to_vec(), owner.to_vec()),

@@ -51,10 +51,10 @@ impl DraftAct {
 fn set(rows: &Working<'_>, draft: &Draft, expected: Option<u64>) -> Result<Plan, StoreError> {
     let key = record::draft_key(&draft.policy);
     let before = rows.get(Table::Settings, &key, record::draft)?;
-    let revision = before.map_or(0, |before| before.revision);
-    refuse_other(revision, expected)?;
+    let revision = before.map(|before| before.revision);
+    refuse_other(revision.unwrap_or_default(), expected)?;
     let draft = Draft {
-        revision: revision + 1,
+        revision: revision.map_or(draft.revision, |revision| revision + 1),
         approved: None,
         ..draft.clone()
     };

@@ -106,7 +106,8 @@ impl Prepared {
         let mut fresh: Option<(UserKey, u64)> = None;
         for record in records {
             ready.push(match record {
-                Import::User(user) => {
+                Import::User(mut user) => {
+                    user.revision = keys.first_revision()?;
                     let person = match persons.next() {
                         Some(person) => person,
                         None => personal.draw(keys.sealer, keys.entropy)?,
@@ -295,7 +296,10 @@ fn credentials(
 ) -> Result<Vec<RowWrite>, StoreError> {
     let seen = known.revision;
     let next = Credentials {
-        revision: seen + 1,
+        revision: match seen {
+            0 => keys.first_revision()?,
+            seen => seen + 1,
+        },
         ..known
     };
     if !is_new {

@@ -1,11 +1,11 @@
 //! What all transitions share: rows that are read and written the same way by several of them.
 
 use crate::model::device::{DeviceId, DeviceState};
-use crate::model::id::Serial;
+use crate::model::id::{self, Serial};
 use crate::model::token::TokenState;
 use crate::model::user_key::UserKey;
 use crate::model::user_state::UserState;
-use crate::secret::Entropy;
+use crate::secret::{Entropy, random};
 use crate::store::record::{RowWrite, Table, TokenRow};
 use crate::store::seal::Sealer;
 use crate::store::transition::working::Working;
@@ -20,6 +20,13 @@ pub(crate) struct Keys<'a> {
     pub(crate) actor: &'a str,
     pub(crate) sealer: &'a Sealer,
     pub(crate) entropy: &'a dyn Entropy,
+}
+
+impl Keys<'_> {
+    /// For a record that is made: see [`id::first_revision`].
+    pub(super) fn first_revision(self) -> Result<u64, StoreError> {
+        Ok(id::first_revision(random(self.entropy)?))
+    }
 }
 
 /// A row as it shall be.

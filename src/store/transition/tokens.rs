@@ -106,8 +106,8 @@ impl Made {
     /// Of a token that comes into use, if it does, by [`lifecycle::activate`].
     fn new(token: &Token, person: u64, keys: Keys<'_>) -> Result<Self, StoreError> {
         // Coming into use at once raises it to the same first revision.
-        let revision = u64::from(token.state != LifeCycle::Active);
-        Self::at(revision, token, person, keys)
+        let raised = u64::from(token.state == LifeCycle::Active);
+        Self::at(token.revision.saturating_sub(raised), token, person, keys)
     }
 
     /// Of one that no user has yet.
@@ -122,7 +122,7 @@ impl Made {
 
     /// Of a token at its first revision, in its state.
     pub(super) fn first(token: &Token, person: u64, keys: Keys<'_>) -> Result<Self, StoreError> {
-        Self::at(1, token, person, keys)
+        Self::at(token.revision, token, person, keys)
     }
 
     fn at(revision: u64, token: &Token, person: u64, keys: Keys<'_>) -> Result<Self, StoreError> {

@@ -42,7 +42,7 @@ pub(super) fn create(
     let mut detail = None;
     if let Some(credentials) = credentials {
         let first = Credentials {
-            revision: 1,
+            revision: keys.first_revision()?,
             ..credentials.clone()
         };
         let row = record::credentials_row(&key, &first, keys.sealer, keys.entropy)?;
@@ -55,7 +55,7 @@ pub(super) fn create(
 /// The row of a new user.
 pub(super) fn new_row(user: &User, person: u64, keys: Keys<'_>) -> Result<RowWrite, StoreError> {
     let key = record::user_key(&user.key);
-    let first = (1, user.created);
+    let first = (user.revision, user.created);
     let row = record::user_row(user, first, person, keys.sealer, keys.entropy)?;
     Ok(put(Table::Users, key, row))
 }
@@ -321,8 +321,12 @@ pub(super) fn set_credentials(
     credentials: &Credentials,
     keys: Keys<'_>,
 ) -> Result<Plan, StoreError> {
+    let revision = match credentials.revision {
+        0 => keys.first_revision()?,
+        seen => seen + 1,
+    };
     let changed = Credentials {
-        revision: credentials.revision + 1,
+        revision,
         ..credentials.clone()
     };
     let writes = credentials_row(rows, user, &changed, credentials.revision, keys)?;

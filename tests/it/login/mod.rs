@@ -8,6 +8,7 @@ mod factors;
 mod factors_forms;
 mod factors_rounds;
 mod factors_waivers;
+mod in_flight;
 mod lockout;
 mod otp_oracle;
 mod otp_vectors;

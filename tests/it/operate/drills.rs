@@ -240,9 +240,10 @@ fn a_daemon_is_killed_while_it_sends_a_backup_under_load() {
     for number in 0..count {
         let mut daemon = site.serve();
         load.replay(daemon.http);
-        // What it reads of the files, one after the other, for the backup or for a login.
-        let killer = Killer::of(daemon.pid(), &Stage::new("pread64", 1 + number * 7));
-        let words: &[&str] = match number % 2 {
+        // What it reads of the files and what it sends, for the backup or for a login.
+        let call = ["pread64", "writev"][number % 2];
+        let killer = Killer::of(daemon.pid(), &Stage::new(call, 1 + number));
+        let words: &[&str] = match number / 2 % 2 {
             0 => &["backup", sent],
             _ => &["backup", sent, "--since", kept],
         };
@@ -280,7 +281,7 @@ fn acceptances_of_an_older_store_are_killed_at_every_stage() {
     }
     let site = Site::new();
     let users: Vec<String> = (0..300).map(|number| format!("p{number}")).collect();
-    let mut csv = String::from("user,kind,key\n");
+    let mut csv = String::from("user,kind,secret\n");
     for user in &users {
         let _ = writeln!(csv, "{user},hotp,{}", secret_of(user));
     }

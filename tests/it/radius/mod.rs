@@ -10,6 +10,7 @@ mod differential;
 pub(crate) mod disconnect;
 pub(crate) mod eap;
 mod eap_faults;
+mod floods;
 mod gateways;
 mod interop;
 mod methods;

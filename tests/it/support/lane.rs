@@ -24,7 +24,8 @@ pub(crate) fn login<'a, T>(asked: impl Future<Output = T> + Send + 'a) -> Login<
     Box::pin(tokio::task::unconstrained(asked))
 }
 
-fn poll<T>(login: &mut Login<'_, T>) -> Poll<T> {
+/// Polls once.
+pub(crate) fn poll<T>(login: &mut Login<'_, T>) -> Poll<T> {
     login.as_mut().poll(&mut Context::from_waker(Waker::noop()))
 }
 

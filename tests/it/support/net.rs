@@ -113,7 +113,12 @@ pub(crate) struct Radius {
 impl Radius {
     /// A socket of its own towards `server`.
     pub(crate) fn new(server: SocketAddr, secret: &str) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        Self::from("127.0.0.1", server, secret)
+    }
+
+    /// The same at this address of ours.
+    pub(crate) fn from(own: &str, server: SocketAddr, secret: &str) -> Self {
+        let socket = UdpSocket::bind((own, 0)).unwrap();
         socket.connect(server).unwrap();
         socket
             .set_read_timeout(Some(Duration::from_secs(20)))
