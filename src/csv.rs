@@ -26,7 +26,7 @@ mod line;
 use line::{Fields, column, declared_separator, guess_separator, split};
 
 pub(crate) use heading::renamed;
-pub(crate) use line::quoted;
+pub(crate) use line::{cell, quoted};
 
 /// A file whose first line was understood.
 pub(crate) struct Reader<R> {

@@ -172,7 +172,7 @@ impl Admin {
                     .cloned()
                     .collect();
                 for old in old {
-                    let place = self.login.hasher.place(false)?;
+                    let place = self.login.hasher.place(false, None)?;
                     if self.login.hasher.verify(&place, typed.clone(), old).await? {
                         let kept = Verifier::HISTORY;
                         let message = format!("it is one of the last {kept}; choose another");

@@ -184,7 +184,8 @@ impl Admin {
             created: by.at,
             revision: self.core.first_revision().map_err(CoreError::from)?,
         };
-        let state = begins(&new);
+        let made = (token, begins(&new));
+        let (token, state) = self.begun(made, new.token.key.is_some(), by.at)?;
         let change = match new.carrier {
             None => Change::CreateToken(token.clone(), state),
             Some(call) => Change::CarryToken(Box::new(token.clone()), call),

@@ -16,6 +16,8 @@ use crate::time::UnixTime;
 /// Which users are looked for: those of whom all that is said here holds.
 #[derive(Clone, Debug, Default)]
 pub struct UserFilter {
+    /// They are of this realm, in its canonical form.
+    pub realm: Option<String>,
     /// They are in this group.
     pub group: Option<String>,
     /// No token of theirs can be used or is on its way: all are revoked or expired, if there are any.
@@ -53,9 +55,16 @@ pub struct Found {
 }
 
 impl UserFilter {
+    /// Whether no one from this user on fits: users are in order of their realms.
+    fn ends_before(&self, key: &UserKey) -> bool {
+        let realm = self.realm.as_ref();
+        realm.is_some_and(|realm| key.realm() > realm.as_str())
+    }
+
     /// Whether it leaves no one out.
     pub fn is_empty(&self) -> bool {
-        self.group.is_none()
+        self.realm.is_none()
+            && self.group.is_none()
             && !self.without_token
             && !self.locked
             && self.state.is_none()
@@ -122,6 +131,9 @@ impl Admin {
             looked += batch.len();
             for user in batch {
                 let key = user.key.clone();
+                if filter.ends_before(&key) {
+                    return Ok(found);
+                }
                 let Some(hit) = self.fits(filter, wanted.as_ref(), user, now)? else {
                     position = Some(key);
                     continue;
@@ -155,6 +167,8 @@ impl Admin {
     ) -> Result<Option<(User, Option<Throttle>)>, StoreError> {
         let of_group = |group: &String| user.groups.contains(group);
         let hidden = filter.without_console && user.key.realm() == CONSOLE;
+        let elsewhere = |realm: &String| user.key.realm() != realm.as_str();
+        let hidden = hidden || filter.realm.as_ref().is_some_and(elsewhere);
         if hidden || !filter.group.as_ref().is_none_or(of_group) {
             return Ok(None);
         }
@@ -196,7 +210,11 @@ impl Admin {
     }
 
     /// The user that was probably meant: the same name in another realm, or one like it.
-    pub fn similar_user(&self, key: &UserKey) -> Result<Option<UserKey>, StoreError> {
+    pub fn similar_user(
+        &self,
+        key: &UserKey,
+        shown: impl Fn(&UserKey) -> bool,
+    ) -> Result<Option<UserKey>, StoreError> {
         let mut near = self.core.store.users(None, NEAR)?;
         if near.len() == NEAR {
             // Names that begin alike.
@@ -206,6 +224,7 @@ impl Admin {
                 near.extend(self.core.store.users(Some(&start), NEAR)?);
             }
         }
+        near.retain(|user| shown(&user.key));
         let keys = || near.iter().map(|user| &user.key);
         let elsewhere = keys().find(|other| other.name() == key.name());
         let names = keys().filter(|other| other.realm() == key.realm());
@@ -214,10 +233,15 @@ impl Admin {
         Ok(elsewhere.or_else(|| keys().find(alike)).cloned())
     }
 
-    /// The serial that was probably meant.
-    pub fn similar_serial(&self, serial: &Serial) -> Result<Option<Serial>, StoreError> {
+    /// The serial that was probably meant, of the tokens of owners who are `shown`.
+    pub fn similar_serial(
+        &self,
+        serial: &Serial,
+        shown: impl Fn(&UserKey) -> bool,
+    ) -> Result<Option<Serial>, StoreError> {
         let near = self.core.store.tokens(None, NEAR)?;
-        let serials = near.iter().map(|(token, _)| token.serial.as_str());
+        let near = near.iter().filter(|(token, _)| shown(&token.user));
+        let serials = near.map(|(token, _)| token.serial.as_str());
         let close = did_you_mean(serial.as_str(), serials);
         Ok(close.and_then(|close| close.parse().ok()))
     }

@@ -21,8 +21,8 @@ use crate::model::message::{AddressError, Medium, address};
 use crate::model::token::{LifeCycle, Token};
 use crate::model::user::User;
 use crate::model::user_key::UserKey;
-use crate::secret::SecretString;
-use crate::store::{ALIAS_TAKEN, By, Change, Import, NAME_IS_ALIAS, OTHER_USE, StoreError};
+use crate::secret::{OtpKey, SecretString};
+use crate::store::{ALIAS_TAKEN, By, Change, Import, NAME_IS_ALIAS, StoreError};
 use crate::time::UnixTime;
 
 /// A user, or a token of one, to be made.
@@ -128,6 +128,8 @@ pub struct Imported {
     pub skipped: usize,
     /// Rows that cannot be made, by index, and why. While there is one, nothing is made.
     pub refused: Vec<(usize, AdminError)>,
+    /// Rows, by index, whose tokens have keys that are shorter than advised.
+    pub weak: Vec<usize>,
 }
 
 /// How a token that has the key of a row is another than the row describes.
@@ -276,7 +278,12 @@ impl Admin {
                                 imported.users += 1;
                                 made = Some(&row.user);
                             }
-                            Import::Token(_) => imported.tokens += 1,
+                            Import::Token(token) => {
+                                imported.tokens += 1;
+                                if token.0.key.expose().len() < OtpKey::ADVISED {
+                                    imported.weak.push(index);
+                                }
+                            }
                             Import::Link(..) => imported.linked += 1,
                             Import::Credentials(..) => {}
                         }
@@ -435,8 +442,8 @@ impl Admin {
                 return Err(AdminError::Conflict(SERIAL_EXISTS));
             }
             let retired = self.core.store.retired_with(&token.normal_key())?;
-            if retired.is_some_and(|retired| retired.period != token.counts_time()) {
-                return Err(AdminError::Conflict(OTHER_USE));
+            if let Some(why) = retired.and_then(|retired| retired.bars(token.counts_time())) {
+                return Err(AdminError::Conflict(why));
             }
         }
         if known.serials.contains(&token.serial) {

@@ -108,7 +108,7 @@ pub enum AdminError {
     },
     /// A repair of the store closed the token: it is resynchronised first.
     #[error(
-        "token {} was {} by a repair of the store on {}: which of its codes are used is not known",
+        "token {} was {} by a repair or restore of the store on {}: which of its codes are used is not known",
         .token.serial,
         if .token.state == LifeCycle::Suspended { "suspended" } else { "closed" },
         .at.rfc3339()

@@ -234,8 +234,7 @@ impl Admin {
     }
 
     fn new_identity(&self) -> Result<String, AdminError> {
-        let octets: [u8; 16] =
-            random(self.core.entropy.as_ref()).map_err(crate::core::CoreError::from)?;
+        let octets: [u8; 16] = random(self.core.entropy.as_ref()).map_err(CoreError::from)?;
         Ok(HEXLOWER.encode(&octets))
     }
 

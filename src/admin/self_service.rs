@@ -272,7 +272,7 @@ impl Admin {
         };
         let at = self.core.window_time(request.at)?;
         // Before anything is known of the user, as for a login.
-        let place = self.login.hasher.place(false)?;
+        let place = self.login.hasher.place(false, Some(request.holder()))?;
         let key = self.core.whose(request.client, request.user)?;
         let shown = key
             .as_ref()

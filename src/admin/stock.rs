@@ -52,7 +52,9 @@ impl Admin {
         let policies = self.core.policies();
         let rules = policies.resolve(None).map(|policy| &policy.enrolment);
         let rules = rules.cloned().unwrap_or_default();
-        let active = matches!(how, Assigned::Active) || !rules.verify;
+        // After a restore it comes into use when two codes have found its counter, and not before.
+        let closed = state.needs_resync().is_some();
+        let active = matches!(how, Assigned::Active) || !(rules.verify || closed);
         let change = Change::AssignToken {
             serial: serial.clone(),
             user: user.clone(),
@@ -74,15 +76,18 @@ impl Admin {
         let assigned = self.core.store.change(change, by.clone()).await;
         assigned.map_err(|error| missing(error, "user"))?;
         if let Assigned::Proven(first, second) = how {
-            let purpose = if active {
+            let purpose = if active || closed {
                 Purpose::Resync
             } else {
                 Purpose::Confirm
             };
-            self.present(serial, purpose, by, |token, state, at| {
+            let proven = self.present(serial, purpose, by.clone(), |token, state, at| {
                 Ok(resync(token, state, first, second, at))
-            })
-            .await?;
+            });
+            let (token, _) = proven.await?;
+            if closed {
+                return self.moved(&token, LifeCycle::Active, None, by).await;
+            }
         }
         Ok(self.token(serial)?.0)
     }

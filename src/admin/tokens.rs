@@ -11,12 +11,12 @@ use crate::model::id::Serial;
 use crate::model::kind::Kind;
 use crate::model::reason::Decision;
 use crate::model::token::{LifeCycle, Moving, Token, TokenState};
-use crate::model::user_key::{CONSOLE, UserKey};
+use crate::model::user_key::UserKey;
 use crate::otp::throttle::Lockout;
 use crate::otp::totp::TimeStep;
 use crate::otp::{Algorithm, Code, Digits, Matches, Period, Typed, hotp, totp, yubikey};
 use crate::secret::{SecretBytes, SecretString};
-use crate::store::{ADMINISTRATORS_ONLY, By, Change};
+use crate::store::{ADMINISTRATORS_ONLY, By, Change, SHARED_WITH_CONSOLE};
 use crate::time::UnixTime;
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ impl Admin {
             first_use_within: first_use.map(|within| within.as_secs()),
             ..Enrolment::default()
         };
-        let stock = new.user.is_stock();
+        let (stock, came) = (new.user.is_stock(), new.key.is_some());
         let serial = match (new.kind, &new.serial) {
             (Kind::Totp | Kind::Hotp, None) => {
                 let number = self.core.number().map_err(CoreError::from)?;
@@ -114,7 +114,30 @@ impl Admin {
             moving,
             ..TokenState::default()
         };
-        Ok((token, state))
+        self.begun((token, state), came, at)
+    }
+
+    /// A new token as it begins. A key that `came` from outside may have been in use in records that a restore has
+    /// lost: its counter has to be found before the token comes into use.
+    pub(super) fn begun(
+        &self,
+        (token, state): (Token, TokenState),
+        came: bool,
+        at: UnixTime,
+    ) -> Result<(Token, TokenState), AdminError> {
+        if !came {
+            return Ok((token, state));
+        }
+        let state = self.core.store.begun(&token, &state)?;
+        if state.needs_resync().is_none() || token.state != LifeCycle::Active {
+            return Ok((token, state));
+        }
+        let waits = Token {
+            state: LifeCycle::Pending,
+            enrolment: token.enrolment.handed_out(at),
+            ..token
+        };
+        Ok((waits, state))
     }
 
     /// Pauses a token in use. `expected` is the revision the caller saw; none takes the present one.
@@ -227,8 +250,14 @@ impl Admin {
         let (token, _) = self.token(serial)?;
         let (user, compare) = (&token.user, &compare);
         // A wrong code counts: who may not change the people of the console does not lock them either.
-        if by.limited && user.realm() == CONSOLE {
+        if !by.may_change(user) {
             return Err(AdminError::Conflict(ADMINISTRATORS_ONLY));
+        }
+        if by.limited {
+            let mut sharers = self.core.store.sharers(serial)?.into_iter();
+            if sharers.any(|user| !by.may_change(&user)) {
+                return Err(AdminError::Conflict(SHARED_WITH_CONSOLE));
+            }
         }
         let gather = || async move {
             let view = self.core.store.view(user)?;

@@ -364,7 +364,13 @@ impl UserPatch {
         for (medium, address) in left {
             user.leaves(medium, address, now);
         }
-        user.disabled = self.disabled.unwrap_or(user.disabled);
+        if let Some(disabled) = self.disabled {
+            user.disabled = disabled;
+            // Whom an administrator disables no source enables, in whichever order they did it.
+            if let Some(directory) = user.directory.as_mut().filter(|_| disabled) {
+                directory.disabled = false;
+            }
+        }
         user.language = self.language.unwrap_or(user.language);
         user.remote_issue = self.remote_issue.unwrap_or(user.remote_issue);
         Ok(())

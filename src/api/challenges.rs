@@ -23,7 +23,8 @@ calls! {
     ///
     /// `accepted` means that the person answered on the other channel; that alone is no login. The login is
     /// finished by `POST /v1/verify` with this challenge, which consumes the answer once. With `Prefer: status`
-    /// `accepted` is 200 and everything else 401. `POST /v1/challenges` decides nothing and is 201 always.
+    /// `accepted` is 200 and everything else 401. `POST /v1/challenges` decides nothing: for any name it is
+    /// 201, or for any name a failure.
     ShowChallenge = standing: GET "/v1/challenges/{id}" in "verify" for Access::Verify,
         at ChallengeName, query Answered,
         200 "How it stands": ChallengeStanding, yes |answer| answer.status == "accepted"
@@ -77,8 +78,9 @@ pub struct ChallengeBegun {
 /// How a round stands.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct ChallengeStanding {
-    /// `pending`, `accepted`, `declined` or `expired`. An inbound round that is accepted is no login
-    /// before `POST /v1/verify` with its id and the other factors.
+    /// `pending`, `accepted`, `declined` or `expired`. A wrong answer leaves it `pending`, since whether it was
+    /// compared depends on whether there is such a user: `declined` is not told by this version. An inbound
+    /// round that is accepted is no login before `POST /v1/verify` with its id and the other factors.
     pub status: String,
 }
 

@@ -292,7 +292,7 @@ pub struct TokenThen {
     /// The record of the request that had used the code up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub used_by: Option<AuditRecord>,
-    /// The repair of the store that closed the code, which had not been used.
+    /// The repair or restore of the store that closed the code, which had not been used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store_repaired: Option<String>,
     /// The token as it is now, if it still is.

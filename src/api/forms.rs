@@ -126,23 +126,25 @@ pub(crate) fn token(token: &Token, state: &TokenState, now: UnixTime) -> api::To
     let address = token.address.as_deref();
     let medium = Medium::of(token.kind);
     let left = u32::from(recovery::MAX).saturating_sub(state.used.count());
-    let refused = state.refused_until(now);
-    let link = enrolment
-        .link
-        .filter(|_| token.state_at(now) == LifeCycle::Pending);
+    let life = token.state_at(now);
+    // Of a token that has ended a restore refuses nothing more.
+    let ended = matches!(life, LifeCycle::Revoked | LifeCycle::Expired);
+    let refused = state.refused_until(now).filter(|_| !ended);
+    let link = enrolment.link.filter(|_| life == LifeCycle::Pending);
     let link_state = |link: &Link| match link.redeemed {
         Some(_) => "used",
         None if link.is_open(now) => "open",
         None => "expired",
     };
-    let repaired = state.needs_resync().or_else(|| refused.map(|(at, _)| at));
+    let closed = state.needs_resync().filter(|_| !ended);
+    let repaired = closed.or_else(|| refused.map(|(at, _)| at));
     api::Token {
         serial: token.serial.to_string(),
         user: Some(&token.user)
             .filter(|user| !user.is_stock())
             .map(ToString::to_string),
         kind: token.kind.to_string(),
-        state: token.state_at(now).to_string(),
+        state: life.to_string(),
         algorithm: match token.kind {
             Kind::Yubikey => "aes",
             _ => token.algorithm.as_str(),
@@ -165,7 +167,7 @@ pub(crate) fn token(token: &Token, state: &TokenState, now: UnixTime) -> api::To
         expires: token.expires.map(UnixTime::rfc3339),
         first_use_until: enrolment
             .first_use_until
-            .filter(|_| token.state == LifeCycle::Pending)
+            .filter(|_| token.state == LifeCycle::Pending && closed.is_none())
             .map(UnixTime::rfc3339),
         link: link.as_ref().map(link_state).map(str::to_owned),
         link_until: link.map(|link| link.until.rfc3339()),

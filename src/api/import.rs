@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::api::{in_clear, unless_null};
-use crate::secret::SecretString;
+use crate::secret::{OtpKey, SecretString};
 
 /// Users and tokens to be made: all of them, or none. At most 500 rows and 1 MiB.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
@@ -106,6 +106,17 @@ pub struct Imported {
     pub skipped: usize,
     /// Rows that cannot be made; while there is one, nothing of the batch is.
     pub refused: Vec<ImportRefusal>,
+    /// What is weak about the tokens: how many keys have less than 112 bits, and where the first of them is.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// What is said of so many keys that are shorter than advised; `first` says where the first of them is.
+pub fn weak_keys(count: usize, first: &str) -> String {
+    let bits = 8 * OtpKey::ADVISED;
+    format!(
+        "keys of less than {bits} bits: {count}, the first of them in {first}; give their users new tokens when you can"
+    )
 }
 
 /// Why a row cannot be made.

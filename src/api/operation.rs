@@ -127,10 +127,11 @@ pub struct Status {
     /// Decisions of the last hour; absent where no daemon runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_hour: Option<LastHour>,
-    /// Rows and tables of the store that are damaged: logins of the users whom they concern are not decided.
+    /// Rows and tables of the store that are damaged: logins of the users whom they concern are not decided. A journal
+    /// with a damaged record counts as one more; where `main.redb` holds that record, decisions go on.
     #[serde(default)]
     pub damaged: u64,
-    /// The first of them: table, key, and what is wrong.
+    /// The first of them: table, key, and what is wrong; `journal record N: ..` for a record of the journal.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub damage: Vec<String>,
     /// Why changed rows could not be written to `main.redb` last; decisions are durable all the same.

@@ -27,8 +27,8 @@ impl Reload {
 /// One part: taken, or as it was before.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct ReloadPart {
-    /// `configuration`, `policies`, `tables`, `texts`, `certificate`, `gateways`, `inbound secret`,
-    /// `log level`.
+    /// `configuration`, `dictionary`, `policies`, `tables`, `texts`, `certificate`, `EAP certificate`, `RADIUS certificate`,
+    /// `gateways`, `inbound secret`, `log level`; `files`: those that are read at the start only, where one is no good.
     pub name: String,
     /// Why what was in use stays, with file and line; empty when the part was taken.
     pub faults: Vec<String>,

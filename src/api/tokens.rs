@@ -137,7 +137,8 @@ pub struct TokenCreate {
     pub private_id: Option<SecretString>,
     /// First counter (HOTP); of a yubikey usage counter times 256 plus session use.
     pub counter: Option<u64>,
-    /// Active at once, without a first right code.
+    /// Active at once, without a first right code. Pending all the same where a counter-based key is given and the store
+    /// was restored: `warnings` says so.
     #[serde(default, deserialize_with = "unless_null")]
     #[schema(nullable)]
     pub active: bool,
@@ -190,11 +191,11 @@ pub struct Token {
     pub lock: Lock,
     /// When a code of it was last accepted.
     pub last_accept: Option<String>,
-    /// When a repair of the store closed it, while that has effect: until `refused_until`, or, without that,
+    /// When a repair or restore of the store closed it, while that has effect: until `refused_until`, or, without that,
     /// until it is resynchronised.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store_repaired: Option<String>,
-    /// Until when its codes are refused after a repair of the store.
+    /// Until when its codes are refused after a repair or restore of the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused_until: Option<String>,
     /// Where its codes are sent, as far as it is shown.

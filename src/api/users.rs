@@ -102,6 +102,8 @@ pub struct UserPage {
     pub after: Option<String>,
     /// At most this many: 1 to 1000, 100 by default.
     pub limit: Option<usize>,
+    /// Only those of this realm.
+    pub realm: Option<String>,
     /// Only those in this group.
     pub group: Option<String>,
     /// Only those who have no token, or only revoked and expired ones.

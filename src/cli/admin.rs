@@ -147,8 +147,10 @@ async fn change(
 ) -> Result<Person, CliError> {
     let key = UserKey::parse_in(name, CONSOLE).ok();
     let key = key.filter(|key| key.realm() == CONSOLE);
-    let key =
-        key.ok_or_else(|| CliError::usage("a person of the console has a plain name, as kim"))?;
+    let key = key.ok_or_else(|| {
+        CliError::usage("a person of the console has a plain name, as kim")
+            .remedy("write the name without a realm; `oncegate admin list` shows who there is")
+    })?;
     let user = key.to_string();
     let found = api.call::<ShowUser>(&user, &NoQuery {}, &()).await;
     let found = found.map_err(|error| {

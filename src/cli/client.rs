@@ -243,8 +243,9 @@ impl Client {
                 let change = set.change();
                 if serde_json::to_value(&change).is_ok_and(|change| change == json!({})) {
                     return Err(CliError::usage("nothing to change").remedy(
-                        "name at least one of --address, --policy, --realm, --scope, \
-                         --require-message-authenticator, --challenge, --disconnect-port",
+                        "name at least one of --address, --certificate, --policy, --realm, --scope, \
+                         --require-message-authenticator, --challenge, --method, --name-rule, --retry-window, \
+                         --disconnect-port, --unsigned-replies, --limit-proxy-state",
                     ));
                 }
                 let api = context.transport().await?;

@@ -1,5 +1,7 @@
 //! `oncegate config`: what the configuration says and means.
 
+use std::path::Path;
+
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -13,8 +15,8 @@ use crate::config::{self, EffectiveValue, Origin};
 use crate::daemon;
 use crate::daemon::{Site, StartError};
 use crate::diagnostic::Diagnostic;
-use crate::policy::TestOutcome;
-use crate::server::certificate::Concern;
+use crate::server::certificate::{Concern, Validity};
+use crate::server::radius::RadiusTls;
 use crate::server::tls::Tls;
 use crate::time::{Clock as _, SystemClock};
 use crate::web::Theme;
@@ -54,14 +56,14 @@ impl Config {
                     .iter()
                     .map(|value| {
                         json!({
-                            "key": value.key, "value": value.value, "origin": origin(&value.origin),
+                            "key": value.key, "value": value.shown(), "origin": origin(&value.origin),
                         })
                     })
                     .collect();
                 context.out.show(&json!({ "values": rows }), |_| {
                     let mut table = Table::new(&["key", "value", "origin"]);
                     for value in &values {
-                        table.row([&value.key, &value.value, &origin(&value.origin)]);
+                        table.row([&value.key, &value.shown(), &origin(&value.origin)]);
                     }
                     table.or("Everything is as by default; --effective shows it.")
                 })?;
@@ -78,23 +80,9 @@ async fn check(context: &Context) -> Result<Exit, CliError> {
         Err(_) => context.site()?, // says why
     };
     let mut findings = site.warnings.clone();
-    match policy::parse(
-        &daemon::policy_files(&site.config.policies.dir)?,
-        Some(&site),
-    )? {
-        Ok(policies) => {
-            let failures = policies.run_tests().into_iter();
-            findings.extend(failures.filter_map(|outcome: TestOutcome| outcome.failure));
-            findings.extend(daemon::no_default(&site.config.policies.dir, &policies));
-        }
-        Err(faults) => findings.extend(faults),
-    }
-    match daemon::load_texts(&site.dir) {
-        Err(StartError::Findings(faults)) => findings.extend(faults),
-        texts => drop(texts?),
-    }
+    findings.extend(daemon::findings(&site));
     findings.extend(Theme::load(&site.dir).1);
-    findings.extend(certificate(&site));
+    findings.extend(certificates(&site));
     findings.extend(restart(&site).await);
     policy::report(
         context.out,
@@ -103,19 +91,27 @@ async fn check(context: &Context) -> Result<Exit, CliError> {
     )
 }
 
-/// What is wrong with the certificates of the HTTPS listeners and of EAP.
-fn certificate(site: &Site) -> Vec<Diagnostic> {
-    let all = [&site.config.http.tls, &site.config.radius.eap];
-    all.into_iter().flatten().flat_map(pair).collect()
+/// What clients refuse, or soon will, of the certificates of the HTTPS listeners, of EAP and of RADIUS over TLS. Files
+/// that are no certificates are among the findings of the daemon.
+fn certificates(site: &Site) -> Vec<Diagnostic> {
+    let (http, radius) = (&site.config.http, &site.config.radius);
+    let pairs = [&http.tls, &radius.eap].into_iter().flatten();
+    let validity = |files: &config::Tls| {
+        let tls = Tls::load(&files.certificate, &files.key).ok()?;
+        Some(concerns(&files.certificate, &tls.validity()))
+    };
+    let mut found: Vec<Diagnostic> = pairs.filter_map(validity).flatten().collect();
+    if let Some(files) = &radius.tls
+        && let Ok(tls) = RadiusTls::load(files)
+    {
+        found.extend(concerns(&files.certificate, &tls.validity()));
+    }
+    found
 }
 
-fn pair(files: &config::Tls) -> Vec<Diagnostic> {
-    let tls = match Tls::load(&files.certificate, &files.key) {
-        Ok(tls) => tls,
-        Err(error) => return vec![Diagnostic::error(error.to_string())],
-    };
-    let file = files.certificate.display();
-    let concerns = tls.validity().concerns(SystemClock.now()).into_iter();
+fn concerns(file: &Path, validity: &Validity) -> Vec<Diagnostic> {
+    let file = file.display();
+    let concerns = validity.concerns(SystemClock.now()).into_iter();
     let finding = |concern: Concern| {
         let what = format!("{file}: {}", concern.what);
         let finding = if concern.is_refused {

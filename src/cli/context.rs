@@ -153,15 +153,37 @@ impl Context {
         command
     }
 
-    /// A remedy whose commands, between grave accents, mean the same installation when they are pasted.
+    /// A remedy whose commands mean the same installation when they are pasted: those between grave accents, and
+    /// those that stand alone, up to the next mark of punctuation.
     pub(crate) fn advice(&self, remedy: &str) -> String {
         let parts = remedy.split('`').enumerate();
         let parts = parts.map(|(at, part)| match part.strip_prefix("oncegate ") {
             // Every second part stands between two accents.
             Some(words) if at % 2 == 1 => self.pasted(words),
+            _ if at % 2 == 0 => self.bare(part),
             _ => part.to_owned(),
         });
         parts.collect::<Vec<_>>().join("`")
+    }
+
+    /// Text between the accents, where a command may stand, too.
+    fn bare(&self, text: &str) -> String {
+        let (mut advice, mut rest) = (String::new(), text);
+        while let Some((before, behind)) = rest.split_once(PROGRAM) {
+            advice.push_str(before);
+            let begins = before.is_empty() || before.ends_with([' ', '(']);
+            let first = behind.split(' ').next().unwrap_or_default();
+            if begins && COMMANDS.contains(&first.trim_end_matches([';', ',', ')', ':', '.'])) {
+                let (words, after) = behind.split_at(end_of_command(behind));
+                advice.push_str(&self.pasted(words));
+                rest = after;
+            } else {
+                advice.push_str(PROGRAM);
+                rest = behind;
+            }
+        }
+        advice.push_str(rest);
+        advice
     }
 
     fn pasted(&self, words: &str) -> String {
@@ -186,6 +208,24 @@ pub(crate) fn program(words: &str) -> String {
     format!("{program} {words}")
 }
 
+/// Where a command ends that stands in a text: at a mark of punctuation outside quotation marks.
+fn end_of_command(text: &str) -> usize {
+    let mut quoted = false;
+    let ends = |(at, mark): &(usize, char)| {
+        quoted ^= *mark == '\'';
+        let next = text.get(at + 1..).unwrap_or_default();
+        let is_last = next.is_empty() || next.starts_with(' ');
+        !quoted
+            && (matches!(mark, ';' | ',' | ')' | '(' | '\n')
+                || (matches!(mark, ':' | '.') && is_last))
+    };
+    let end = text
+        .char_indices()
+        .find(ends)
+        .map_or(text.len(), |(at, _)| at);
+    text.get(..end).unwrap_or_default().trim_end().len()
+}
+
 /// A variable that is set to something.
 fn environment(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
@@ -205,6 +245,49 @@ fn directory(dir: Option<PathBuf>, config: Option<&Path>) -> PathBuf {
         .unwrap_or_else(|| PathBuf::from(DEFAULT_DIR))
 }
 
+/// What may follow it: the commands.
+pub(super) const COMMANDS: [&str; 38] = [
+    "quickstart",
+    "init",
+    "setup",
+    "serve",
+    "status",
+    "console-link",
+    "admin",
+    "doctor",
+    "reload",
+    "store",
+    "key",
+    "backup",
+    "restore",
+    "upgrade",
+    "config",
+    "delivery",
+    "source",
+    "user",
+    "token",
+    "delegation",
+    "outage",
+    "client",
+    "device",
+    "radius",
+    "session",
+    "policy",
+    "enrol",
+    "verify",
+    "audit",
+    "tail",
+    "explain",
+    "code",
+    "clock",
+    "bench",
+    "completions",
+    "man",
+    "manual",
+    "version",
+];
+/// What a command in a text begins with.
+const PROGRAM: &str = "oncegate ";
 /// Where an installation is when no option or variable says otherwise.
 const DEFAULT_DIR: &str = "./oncegate-data";
 
@@ -229,6 +312,37 @@ mod tests {
             shown,
             "see `P config check --dir '/srv/a b'`, `master.key` or `P manual`"
         );
+    }
+
+    #[test]
+    fn commands_without_accents_mean_that_installation_too() {
+        let context = Context {
+            dir: PathBuf::from("d2"),
+            config: None,
+            server: None,
+            key_file: None,
+            ca_file: None,
+            out: Output::default(),
+        };
+        for (text, wanted) in [
+            ("oncegate init", "P init --dir d2"),
+            (
+                "change it: oncegate user set 'a, b'@r; a new one: oncegate user add a",
+                "change it: P user set 'a, b'@r --dir d2; a new one: P user add a --dir d2",
+            ),
+            (
+                "ask (oncegate explain USER), then",
+                "ask (P explain USER --dir d2), then",
+            ),
+            ("oncegate init --dir other", "P init --dir other"),
+            ("more: oncegate manual sources", "more: P manual sources"),
+            (
+                "use an oncegate of the server's version",
+                "use an oncegate of the server's version",
+            ),
+        ] {
+            assert_eq!(context.advice(text).replace(&program(""), "P "), wanted);
+        }
     }
 
     #[test]

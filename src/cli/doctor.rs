@@ -69,6 +69,7 @@ impl Doctor {
             }
             Err(error) => unopened(&mut report, context, &error).await,
         }
+        report.advise(|fix| context.advice(fix));
         let findings = report.count(State::Warning) + report.count(State::Failure);
         let document = json!({ "ok": findings == 0, "checks": report.0 });
         context.out.show(&document, |_| report.text())?;

@@ -41,7 +41,29 @@ impl Exit {
             Self::Conflict => "conflict",
         }
     }
+
+    /// What to do next where nothing better is known. A no needs nothing.
+    const fn remedy(self) -> Option<&'static str> {
+        match self {
+            Self::Done | Self::No => None,
+            Self::Usage => {
+                Some("correct it, and repeat the command; with --help it says what it takes")
+            }
+            Self::Unavailable => Some("see `oncegate status`, then repeat the command"),
+            Self::NotFound => {
+                Some("see that the name is right; the noun's `list` shows what there is")
+            }
+            Self::Conflict => {
+                Some("look at its present state with the noun's `show`, then repeat the command")
+            }
+        }
+    }
 }
+
+/// What to do about a file that is not there, and about one that may not be read.
+const NO_FILE: &str =
+    "see that its name is right; one that does not begin with / is looked for in this directory";
+const NOT_ALLOWED: &str = "run the command as a user who may read it";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
@@ -92,19 +114,28 @@ impl CliError {
         self
     }
 
-    /// The same with its advice in other words.
+    /// The same with its advice in other words, and with that of its kind where none was given.
     pub(crate) fn advised(mut self, words: impl FnOnce(&str) -> String) -> Self {
-        self.remedy = self.remedy.map(|remedy| words(&remedy).into());
+        let remedy = self.remedy.as_deref().or_else(|| self.exit.remedy());
+        self.remedy = remedy.map(|remedy| words(remedy).into());
         self
     }
 
     /// A file that was named on the command line and cannot be read.
     pub(crate) fn unreadable(path: &Path, error: &io::Error) -> Self {
-        let exit = match error.kind() {
-            io::ErrorKind::NotFound => Exit::NotFound,
-            _ => Exit::Unavailable,
+        let (exit, remedy) = match error.kind() {
+            io::ErrorKind::NotFound => (Exit::NotFound, NO_FILE),
+            io::ErrorKind::PermissionDenied => (Exit::Unavailable, NOT_ALLOWED),
+            io::ErrorKind::IsADirectory => (Exit::Usage, "name a file in it"),
+            io::ErrorKind::InvalidData => (Exit::Usage, "save it as UTF-8 text"),
+            _ => (Exit::Unavailable, "see that its disk can be read"),
         };
-        Self::new(exit, format!("{} cannot be read: {error}", path.display()))
+        Self::new(exit, format!("{} cannot be read: {error}", path.display())).remedy(remedy)
+    }
+
+    /// Whether a server answered, and refused.
+    pub(crate) const fn is_answer(&self) -> bool {
+        self.status.is_some()
     }
 
     pub(crate) fn findings(mut self, findings: Vec<Diagnostic>) -> Self {
@@ -257,7 +288,9 @@ fn option_named(detail: &str) -> String {
         | "period"
         | "phone"
         | "policy"
+        | "private_id"
         | "profile"
+        | "public_id"
         | "realm"
         | "reason"
         | "replaces"
@@ -336,6 +369,8 @@ mod tests {
         for (told, shown) in [
             ("birth_date: no", "--birth-date: no"),
             ("grace_secs: at most 90 days", "--grace: at most 90 days"),
+            ("private_id: 12 digits", "--private-id: 12 digits"),
+            ("public_id: modhex", "--public-id: modhex"),
             (
                 "user: the user name is empty",
                 "user: the user name is empty",
@@ -344,6 +379,23 @@ mod tests {
         ] {
             assert_eq!(option_named(told), shown);
         }
+    }
+
+    #[test]
+    fn every_error_but_a_no_says_what_to_do_next() {
+        for exit in [
+            Exit::Usage,
+            Exit::Unavailable,
+            Exit::NotFound,
+            Exit::Conflict,
+        ] {
+            let error = CliError::new(exit, "x").advised(str::to_owned);
+            assert!(error.words().1.is_some(), "{exit:?}");
+            let own = CliError::new(exit, "x").remedy("y").advised(str::to_owned);
+            assert_eq!(own.words().1, Some("y"));
+        }
+        let no = CliError::new(Exit::No, "stopped").advised(str::to_owned);
+        assert_eq!(no.words().1, None);
     }
 
     #[test]

@@ -80,7 +80,7 @@ pub(super) async fn introduce(
     let factors = required_factors(context, created.client.policy.as_deref());
     context
         .out
-        .say(&introduction(created, done, &places, &factors))
+        .say(&introduction(context, created, done, &places, &factors))
 }
 
 /// What a rule of the client's policy asks for, the one that asks for most; a code where that is not known.
@@ -107,6 +107,7 @@ const fn field(factor: Factor) -> (&'static str, &'static str) {
 }
 
 fn introduction(
+    context: &Context,
     created: &ClientCreated,
     done: &str,
     places: &Places,
@@ -150,7 +151,7 @@ fn introduction(
         }
     }
     if let Some(kind) = client.profile.as_deref().and_then(profile::profile) {
-        appliance(&mut text, kind, client);
+        appliance(&mut text, kind, client, context);
     }
     if let Some(key) = &created.key {
         push!(text, "\nKey, shown only now:\n  {}\n", printable(key));
@@ -184,7 +185,7 @@ fn kept_out(client: &Client, listeners: &[SocketAddr]) -> String {
 }
 
 /// What to enter on an appliance, and what is known of it.
-fn appliance(text: &mut String, kind: &Profile, client: &Client) {
+fn appliance(text: &mut String, kind: &Profile, client: &Client, context: &Context) {
     if kind.name == "generic" {
         return;
     }
@@ -208,10 +209,12 @@ fn appliance(text: &mut String, kind: &Profile, client: &Client) {
         push!(
             text,
             "Replies leave without Message-Authenticator until {}, since it drops those with one: an attacker \
-             on the path can forge them (CVE-2024-3596).\n  When it is mended: oncegate client set {} \
-             --unsigned-replies 0s\n",
+             on the path can forge them (CVE-2024-3596).\n  When it is mended: {}\n",
             local_time(until),
-            printable(&client.name)
+            context.command(&format!(
+                "client set {} --unsigned-replies 0s",
+                shell_word(&printable(&client.name))
+            ))
         );
     }
     push!(text, "More: oncegate manual appliances/{}\n", kind.name);

@@ -212,6 +212,10 @@ impl Import {
             };
         }
         done.bad = looked.bad + self.unread;
+        if done.tokens > 0 {
+            done.warnings = looked.warnings();
+            warn(&name, &done.warnings);
+        }
         context.out.show(&done, |done| told(done, make))?;
         Ok(Exit::Done)
     }
@@ -342,6 +346,13 @@ impl Import {
     }
 }
 
+/// Says what is weak about the tokens of a file.
+fn warn(name: &str, warnings: &[String]) {
+    for warning in warnings {
+        output::warn(&format!("warning: {name}: {warning}"));
+    }
+}
+
 /// Names the rows that are left out.
 fn left_out(name: &str, count: u64, faults: &[Fault], context: &Context) {
     for fault in faults {
@@ -396,7 +407,7 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CliError> {
     };
     let mut text = Zeroizing::new(Vec::new());
     let read = from.take(LARGEST + 1).read_to_end(&mut text);
-    let read = read.map_err(|error| CliError::usage(format!("{name}: {error}")))?;
+    let read = read.map_err(|error| CliError::unreadable(Path::new(&name), &error))?;
     if read as u64 > LARGEST {
         return Err(CliError::usage(format!("{name} has more than 512 MiB"))
             .remedy("split it and import the parts one after the other"));

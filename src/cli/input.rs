@@ -116,7 +116,9 @@ fn lines(asked: &[Ask<'_>], from: &mut impl BufRead) -> Result<Vec<SecretString>
 }
 
 fn missing(what: &str) -> CliError {
-    CliError::usage(format!("the {what} on stdin is empty"))
+    CliError::usage(format!("the {what} on stdin is empty")).remedy(format!(
+        "write the {what} on stdin, on one line, or run the command at a terminal and type it"
+    ))
 }
 
 fn missing_of(what: &str, asked: &[Ask<'_>]) -> CliError {
@@ -156,7 +158,10 @@ fn line(
     // Allocated once: a buffer that grows leaves copies of the secret behind.
     let mut text = Zeroizing::new(Vec::with_capacity(LONGEST + 2));
     loop {
-        let unreadable = |error| CliError::usage(format!("cannot read the {what}: {error}"));
+        let unreadable = |error| {
+            CliError::usage(format!("cannot read the {what}: {error}"))
+                .remedy("give it on stdin from a file or a pipe")
+        };
         let buffer = from.fill_buf().map_err(unreadable)?;
         let is_end = |octet: &u8| *octet == b'\n' || interrupts.contains(octet);
         let end = buffer.iter().position(is_end);
@@ -187,8 +192,10 @@ fn line(
     if text.len() > LONGEST {
         return Err(too_long(what));
     }
-    let text = std::str::from_utf8(&text)
-        .map_err(|_| CliError::usage(format!("cannot read the {what}: it is not UTF-8")))?;
+    let text = std::str::from_utf8(&text).map_err(|_| {
+        CliError::usage(format!("cannot read the {what}: it is not UTF-8"))
+            .remedy("write it as text in UTF-8; `iconv -t UTF-8` makes that of other text")
+    })?;
     Ok(Some(text)
         .filter(|text| !text.is_empty())
         .map(SecretString::from))
@@ -196,6 +203,7 @@ fn line(
 
 fn too_long(what: &str) -> CliError {
     CliError::usage(format!("the {what} is longer than {LONGEST} octets"))
+        .remedy("see that stdin holds that alone, on one line")
 }
 
 /// A terminal that does not show what is typed, until this is dropped.
@@ -341,6 +349,13 @@ mod tests {
             let (message, _) = read(text, &two).unwrap_err().words();
             assert!(message.contains("password, then PIN"), "{message}");
         }
+        let one = [Ask::once("code")];
+        let long = "x".repeat(LONGEST + 1);
+        for text in ["", "\n", long.as_str()] {
+            assert!(read(text, &one).unwrap_err().words().1.is_some(), "{text}");
+        }
+        let binary = lines(&one, &mut &b"\xff\n"[..]).err().unwrap();
+        assert!(binary.words().1.is_some_and(|next| next.contains("UTF-8")));
         let (message, _) = read("p\n", &two).unwrap_err().words();
         assert!(message.contains("PIN on stdin is empty"), "{message}");
     }

@@ -166,12 +166,7 @@ impl Files {
 }
 
 fn read(path: &Path) -> Result<Source, CliError> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        CliError::new(
-            Exit::NotFound,
-            format!("cannot read {}: {error}", path.display()),
-        )
-    })?;
+    let text = std::fs::read_to_string(path).map_err(|error| CliError::unreadable(path, &error))?;
     Ok(Source::new(path.to_string_lossy(), text))
 }
 

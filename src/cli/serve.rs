@@ -96,6 +96,10 @@ impl Serve {
             };
             drop(std::thread::Builder::new().spawn(show));
         };
+        if self.accept_rollback {
+            // Nothing is closed in a store that is not served then.
+            daemon::refuse_faults(&site)?;
+        }
         if self.accept_rollback
             && let Some(closed) = daemon::accept_rollback(&site)?
         {

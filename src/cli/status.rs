@@ -6,7 +6,7 @@ use crate::api::{self, RecoverClock, ShowStatus};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Table, joined, local_time};
-use crate::cli::{input, output};
+use crate::cli::{input, output, store};
 use crate::core::clock::Jump;
 
 /// Show health on one screen; exit code 0 ready, 3 not ready
@@ -227,7 +227,9 @@ fn damage(status: &api::Status) -> Option<String> {
     if status.damaged > named {
         push!(text, "\nand {} more", status.damaged - named);
     }
-    text.push_str("\nstop the daemon, then: oncegate store verify --repair");
+    for fix in store::fixes_of(&status.damage, status.damaged > named) {
+        push!(text, "\n{fix}");
+    }
     Some(text)
 }
 
@@ -335,6 +337,13 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains("\\u{a}"), "{text}");
+        assert!(text.contains("store verify --repair"), "{text}");
+        status.damage = vec!["row 1".to_owned(), "journal record 2: missing".to_owned()];
+        let text = describe(&status);
+        assert!(
+            text.contains("from a backup") && !text.contains("--repair"),
+            "{text}"
+        );
         status.fault = Some("disk\u{1b}[2J".to_owned());
         let text = describe(&status);
         assert!(text.contains("not ready: disk\\u{1b}"), "{text}");

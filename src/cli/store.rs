@@ -47,7 +47,7 @@ impl Store {
                 api.ask::<VerifyStore>(()).await?
             }
         };
-        context.out.show(&check, describe)?;
+        context.out.show(&check, |check| describe(check, context))?;
         Ok(if check.intact { Exit::Done } else { Exit::No })
     }
 }
@@ -121,11 +121,12 @@ async fn repair(context: &Context) -> Result<Exit, CliError> {
         ));
     };
     let before = offline(&site).await?;
-    // Whether a broken journal keeps it from being done, it finds by itself.
-    let broken = before
-        .journal
-        .as_ref()
-        .is_some_and(|journal| !journal.intact);
+    // Where rows are damaged, too, it finds by itself whether a broken journal keeps it from being done.
+    let broken = before.damaged > 0
+        && before
+            .journal
+            .as_ref()
+            .is_some_and(|journal| !journal.intact);
     let repair = if before.intact || !(broken || fixes(&before).contains(&REPAIR)) {
         StoreRepair {
             repaired: false,
@@ -156,7 +157,9 @@ async fn repair(context: &Context) -> Result<Exit, CliError> {
             check: offline(&site).await?,
         }
     };
-    context.out.show(&repair, describe_repair)?;
+    context
+        .out
+        .show(&repair, |repair| describe_repair(repair, context))?;
     Ok(if repair.check.intact && repair.lost.is_empty() {
         Exit::Done
     } else {
@@ -164,14 +167,14 @@ async fn repair(context: &Context) -> Result<Exit, CliError> {
     })
 }
 
-fn describe_repair(repair: &StoreRepair) -> String {
+fn describe_repair(repair: &StoreRepair, context: &Context) -> String {
     if !repair.repaired {
         let said = if repair.check.intact {
             "There is nothing to repair.\n"
         } else {
             "A repair would not help, and was not made: main.redb stays as it is.\n"
         };
-        return format!("{}{said}", describe(&repair.check));
+        return format!("{}{said}", describe(&repair.check, context));
     }
     let mut text = format!(
         "main.redb was made anew: {} rows from {} journal records",
@@ -196,11 +199,11 @@ fn describe_repair(repair: &StoreRepair) -> String {
     if !repair.closed.is_empty() {
         text.push_str("The audit lists what was closed as store_repair.\n");
     }
-    text.push_str(&describe(&repair.check));
+    text.push_str(&describe(&repair.check, context));
     text
 }
 
-fn describe(check: &StoreCheck) -> String {
+fn describe(check: &StoreCheck, context: &Context) -> String {
     let mut text = String::new();
     if check.intact {
         push!(
@@ -234,7 +237,7 @@ fn describe(check: &StoreCheck) -> String {
         push!(text, "{}.\n", printable(&broken(journal)));
     }
     for fix in fixes(check) {
-        push!(text, "Next: {fix}\n");
+        push!(text, "Next: {}\n", context.advice(fix));
     }
     text
 }
@@ -276,11 +279,26 @@ pub(super) fn fix_of(damage: &str) -> &'static str {
         personal::FILE if damage.contains(ERASE_AGAIN) => "start the daemon again",
         personal::FILE if damage.contains(ERASE_USER) => "oncegate user erase USER",
         file if file == personal::FILE || file.starts_with("log-") => remedy_of_file(file),
+        JOURNAL => RESTORE,
         _ => REPAIR,
     }
 }
 
-/// What to do about all that is wrong; where the journal is lost, nothing else helps.
+/// Whether a line of the damage is about the journal, which `audit verify` names as well.
+pub(super) fn is_of_journal(damage: &str) -> bool {
+    damage.split([' ', ':']).next() == Some(JOURNAL)
+}
+
+/// What to do about the damage that a daemon knows of; `unnamed`: there is more than it names.
+pub(super) fn fixes_of(damage: &[String], unnamed: bool) -> Vec<&'static str> {
+    let mut fixes: Vec<&str> = damage.iter().map(|row| fix_of(row)).collect();
+    if unnamed {
+        fixes.push(REPAIR);
+    }
+    that_help(fixes)
+}
+
+/// What to do about all that is wrong.
 fn fixes(check: &StoreCheck) -> Vec<&'static str> {
     let mut fixes: Vec<&str> = check.damage.iter().map(|row| fix_of(row)).collect();
     let journal = check.journal.as_ref().filter(|journal| !journal.intact);
@@ -289,6 +307,11 @@ fn fixes(check: &StoreCheck) -> Vec<&'static str> {
     if unnamed || wrong_checksums(check).is_some() || (!check.intact && fixes.is_empty()) {
         fixes.push(REPAIR);
     }
+    that_help(fixes)
+}
+
+/// Each fix once; where the journal is lost, nothing else helps.
+fn that_help(mut fixes: Vec<&'static str>) -> Vec<&'static str> {
     if fixes.contains(&RESTORE) {
         return vec![RESTORE];
     }
@@ -303,5 +326,7 @@ pub(super) const REPAIR: &str = "stop the daemon, then: oncegate store verify --
 const ERASE_AGAIN: &str = "start the daemon again";
 const ERASE_USER: &str = "erase or remove the user";
 
+/// As damage of the journal is named.
+const JOURNAL: &str = "journal";
 /// What is said of a table that is not whole.
 const NOT_WHOLE: &str = "rows are missing, or older ones were put back";

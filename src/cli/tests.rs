@@ -15,6 +15,20 @@ fn the_definition_is_sound() {
     words::definition().debug_assert();
 }
 
+/// Commands in advice are known by their first word.
+#[test]
+fn advice_knows_every_command() {
+    let all = context::COMMANDS;
+    for command in words::definition().get_subcommands() {
+        assert!(all.contains(&command.get_name()), "{}", command.get_name());
+    }
+    // One of them is left out of some builds.
+    for name in all.iter().filter(|name| **name != "bench") {
+        let known = words::definition().find_subcommand(name).is_some();
+        assert!(known, "{name}");
+    }
+}
+
 #[test]
 fn takes_what_the_contract_says() {
     for words in [

@@ -28,7 +28,7 @@ pub(super) enum Token {
         oncegate token add alice --kind totp\n  \
         oncegate token add bob --kind hotp --secret-stdin --active < key.txt\n  \
         oncegate token add alice --kind sms --address +82-10-1234-5678\n  \
-        oncegate token add alice --kind yubikey --public-id vvccccbtuvfk --private-id 0a1b2c3d4e5f --secret-stdin\n  \
+        oncegate token add alice --kind yubikey --public-id vvccccbtuvfk --secret-stdin < key.txt\n  \
         oncegate token add alice --kind card --replaces CARD-12345678\n  \
         oncegate token add alice --kind recovery --count 1 --for 24h\n  \
         oncegate token add alice --kind server --request\n\

@@ -1,5 +1,7 @@
 //! `oncegate upgrade`: whether this version can take over.
 
+use std::cmp::Ordering;
+
 use clap::Subcommand;
 use serde_json::json;
 
@@ -64,25 +66,23 @@ fn store(report: &mut Report, status: &Status, context: &Context) {
     };
     report.ok("version", running);
     let format = status.store_format;
-    if format > STORE_FORMAT {
-        report.failure(
+    match format.cmp(&STORE_FORMAT) {
+        Ordering::Greater => report.failure(
             "store",
             format!("format {format}; this version reads up to {STORE_FORMAT}"),
             "use the version that runs, or a newer one",
-        );
-    } else if format < STORE_FORMAT {
-        report.ok(
+        ),
+        Ordering::Equal => report.ok(
+            "store",
+            format!("format {format}, which this version reads"),
+        ),
+        Ordering::Less => report.ok(
             "store",
             format!(
                 "format {format}, which this version reads; from its first write on the store has format {STORE_FORMAT}, \
                  and the way back is a backup"
             ),
-        );
-    } else {
-        report.ok(
-            "store",
-            format!("format {format}, which this version reads"),
-        );
+        ),
     }
     if let Some(fault) = &status.fault {
         report.failure(

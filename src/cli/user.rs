@@ -111,7 +111,8 @@ impl Name {
         match UserKey::parse(&self.user) {
             Ok(read) if read.realm() != DEFAULT_REALM && read != key => Err(CliError::usage(
                 format!("`{}` says a realm already, and not `{realm}`", self.user),
-            )),
+            )
+            .remedy("leave --realm out, or the realm in the name")),
             _ => Ok(key.to_string()),
         }
     }

@@ -1,6 +1,6 @@
 //! `http.compat`: API clients that speak the request shapes of other products.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 
@@ -66,11 +66,12 @@ pub enum Shape {
 }
 
 /// `CLIENT privacyidea|linotp NETWORK... [double_decode|single_decode] [show_unknown_user]`, or
-/// `CLIENT yubico NETWORK... id=NUMBER key_file=PATH`.
-pub(super) fn parse(text: &str) -> Result<Compat, String> {
+/// `CLIENT yubico NETWORK... id=NUMBER key_file=PATH`, whose path starts from `dir`. Threat: the key may be written
+/// where its file belongs, so no fault repeats what was written behind a `=`.
+pub(super) fn parse(text: &str, dir: &Path) -> Result<Compat, String> {
     let mut words = text.split_whitespace();
     let (Some(client), Some(shape)) = (words.next(), words.next()) else {
-        return Err(format!("`{text}`: {FORM}"));
+        return Err(FORM.to_owned());
     };
     if !is_client_name(client) {
         return Err(format!("`{client}` is no name of a client"));
@@ -93,30 +94,31 @@ pub(super) fn parse(text: &str) -> Result<Compat, String> {
     for word in words {
         match word {
             word if let Some(text) = word.strip_prefix("id=") => {
-                id = Some(
-                    text.parse()
-                        .map_err(|_| format!("`{word}`: id is a number"))?,
-                );
+                let number = text.parse();
+                id = Some(number.map_err(|_| "`id=`: id is a number".to_owned())?);
             }
             word if let Some(path) = word.strip_prefix("key_file=") => {
                 key_file = Some(path)
                     .filter(|path| !path.is_empty())
-                    .map(PathBuf::from);
+                    .map(|path| dir.join(path));
             }
             "double_decode" => compat.double_decode = Some(true),
             "single_decode" => compat.double_decode = Some(false),
             "show_unknown_user" => compat.show_unknown_user = true,
+            word if let Some((name, _)) = word.split_once('=') => {
+                return Err(format!("`{name}=` is not known here: {YUBICO}"));
+            }
             network => compat.networks.push(units::network(network)?),
         }
     }
     compat.yubico = match (shape, id, key_file) {
         (Shape::Yubico, Some(id), Some(key_file)) => Some(Yubico { id, key_file }),
-        (Shape::Yubico, ..) => return Err(format!("`{text}`: {YUBICO}")),
+        (Shape::Yubico, ..) => return Err(YUBICO.to_owned()),
         (_, None, None) => None,
         _ => return Err("id and key_file belong to yubico".to_owned()),
     };
     if compat.networks.is_empty() {
-        return Err(format!("`{text}` names no network: {FORM}"));
+        return Err(format!("client {client} has no network: {FORM}"));
     }
     if compat
         .networks
@@ -138,6 +140,21 @@ const FORM: &str = "write CLIENT privacyidea NETWORK, as `keycloak privacyidea 1
 mod tests {
     use super::*;
 
+    fn parse(text: &str) -> Result<Compat, String> {
+        super::parse(text, Path::new("/data"))
+    }
+
+    #[test]
+    fn a_key_that_stands_in_the_place_of_its_file_is_not_repeated() {
+        for wrong in [
+            "vpn yubico 192.0.2.7 id=1 key=aHVudGVyMg==",
+            "vpn yubico 192.0.2.7 id=aHVudGVyMg== key_file=k",
+        ] {
+            let fault = parse(wrong).unwrap_err();
+            assert!(!fault.contains("aHVudGVyMg"), "{fault}");
+        }
+    }
+
     #[test]
     fn a_client_is_named_with_its_shape_and_its_networks() {
         let read = parse("keycloak privacyidea 192.0.2.7 2001:db8::/64 double_decode").unwrap();
@@ -149,6 +166,8 @@ mod tests {
         assert!(!read.show_unknown_user);
         let yubico = parse("vpn yubico 192.0.2.7 id=1 key_file=yubico.key").unwrap();
         assert_eq!(yubico.yubico(), Some(1));
+        let file = yubico.yubico.as_ref().map(|one| one.key_file.as_path());
+        assert_eq!(file, Some(Path::new("/data/yubico.key")));
         let other = parse("door yubico 192.0.2.8 id=1 key_file=door.key").unwrap();
         assert_eq!(
             clash(&[yubico.clone(), other]).unwrap(),

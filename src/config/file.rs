@@ -159,7 +159,8 @@ impl Written {
         findings: &mut Findings,
     ) -> Self {
         let mut written = Self::default();
-        if let Some(document) = source.and_then(|source| Document::parse(source, findings)) {
+        if let Some(document) = source.and_then(|source| Document::parse_unquoted(source, findings))
+        {
             written.section(document.root(), "", keys, findings);
         }
         let chosen = written.chosen.clone();
@@ -217,7 +218,7 @@ impl Written {
             let Some(value) = table.value(section) else {
                 continue;
             };
-            if let Some(inner) = value.table(findings) {
+            if let Some(inner) = table_of(&value, findings) {
                 self.section(inner, &format!("{prefix}{section}."), keys, findings);
             }
         }
@@ -243,17 +244,18 @@ impl Written {
         let Some(all) = table.value(section) else {
             return;
         };
-        let Some(all) = all.table(findings) else {
+        let Some(all) = table_of(&all, findings) else {
             return;
         };
         for (name, place, value) in all.free() {
             if !is_name(name) {
                 let message = format!("`{name}` cannot be the name of a table in `{section}`");
                 let help = "a name has small letters, digits and dashes, and begins with a letter";
-                findings.push(Diagnostic::error(message).at(place).help(help));
+                let error = Diagnostic::error(message).at(place.without_value());
+                findings.push(error.help(help));
                 continue;
             }
-            let Some(mut inner) = value.table(findings) else {
+            let Some(mut inner) = table_of(&value, findings) else {
                 continue;
             };
             for key in keys {
@@ -266,14 +268,18 @@ impl Written {
             self.chosen.push(Chosen {
                 section,
                 name: name.to_owned(),
-                place,
+                place: place.without_value(),
             });
         }
     }
 
     fn value(&mut self, path: String, value: &Value<'_>, findings: &mut Findings) {
         let place = value.place();
-        let Some(scalars) = value.scalars(findings) else {
+        let mut found = Findings::default();
+        let scalars = value.scalars(&mut found);
+        // What is no text may hold one: `headers = { Authorization = ".." }`.
+        findings.push_unquoted(found);
+        let Some(scalars) = scalars else {
             return;
         };
         let origin = Origin::File {
@@ -313,6 +319,14 @@ impl Written {
             None => error.help("it would be ignored: unset it, or see `oncegate config show`"),
         });
     }
+}
+
+/// The table that a value is. What stands there in its place may be a secret.
+fn table_of<'d>(value: &Value<'d>, findings: &mut Findings) -> Option<Table<'d>> {
+    let mut found = Findings::default();
+    let table = value.table(&mut found);
+    findings.push_unquoted(found);
+    table
 }
 
 /// Names are what a variable can spell: an underscore stands for a dash there.

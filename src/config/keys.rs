@@ -248,6 +248,22 @@ table_keys! {
     WEBHOOK_GIVE_UP = "give_up", Text, "1d", "age of an event at which it is not tried again, 1m to 30d";
 }
 
+/// Keys in whose value a password or a key is found that was pasted there: URLs, and what is sent as it stands.
+pub const PRIVATE: &[&Key] = &[
+    HTTP_COMPAT,
+    HTTP_PUBLIC_URL,
+    KEYS_MASTER,
+    AUDIT_SHIP_SYSLOG,
+    AUDIT_SHIP_HTTP,
+    GATEWAY_URL,
+    GATEWAY_HEADERS,
+    GATEWAY_BODY,
+    GATEWAY_HOST,
+    SOURCE_URL,
+    SOURCE_QUERY,
+    WEBHOOK_URL,
+];
+
 /// Keys that a source of kind scim has.
 pub const SCIM_KEYS: &[&Key] = &[SOURCE_KIND, SOURCE_REALM, SOURCE_CLIENT, SOURCE_ALIASES];
 

@@ -12,7 +12,8 @@
 //!
 //! Threats: plain HTTP beyond loopback carries passwords, so it needs a word that says so
 //! (`http.insecure`). A key pasted into `keys.master` is not quoted back, in no diagnostic and no
-//! `show`. A misspelt key or variable is an error: a limit that an operator has set must be in force.
+//! `show`; nor is a password in a URL, or the value of an unknown key. A misspelt key or variable is an
+//! error: a limit that an operator has set must be in force.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -31,6 +32,7 @@ pub mod delivery;
 mod file;
 mod gateways;
 pub mod keys;
+pub mod named;
 mod pkcs11;
 pub mod placeholder;
 mod reader;
@@ -394,6 +396,17 @@ pub struct EffectiveValue {
     pub value: String,
     /// Where it came from.
     pub origin: Origin,
+}
+
+impl EffectiveValue {
+    /// The value as it may be shown: of a URL without what may be a key behind its `?`.
+    pub fn shown(&self) -> String {
+        if self.key.rsplit('.').next() == Some("url") || self.key == keys::AUDIT_SHIP_HTTP.path {
+            target::shown(&self.value)
+        } else {
+            self.value.clone()
+        }
+    }
 }
 
 /// Longest body of an HTTP request in octets; the largest honest one has a few hundred.

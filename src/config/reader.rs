@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::EffectiveValue;
 use crate::config::file::{Entry, Key, Named, Origin, Scalar, Written};
+use crate::config::keys;
 use crate::diagnostic::{Diagnostic, Findings, did_you_mean};
 
 /// Reads keys, collects faults and the effective configuration.
@@ -73,7 +74,7 @@ impl Resolver<'_> {
         parsed.into_iter().collect()
     }
 
-    /// Reports with the place in the file, or the name of the variable.
+    /// Reports with the place in the file, or the name of the variable. A line that may hold a secret is not quoted.
     pub(super) fn report<'n>(
         &mut self,
         key: impl Into<Named<'n>>,
@@ -81,9 +82,13 @@ impl Resolver<'_> {
         scalar: Option<&Scalar>,
         finding: Diagnostic,
     ) {
-        let path = key.into().path();
+        let key = key.into();
+        let path = key.path();
         let place = scalar.and_then(|scalar| scalar.place.clone());
         self.findings.push(match (place, &entry.origin) {
+            (Some(place), _) if keys::PRIVATE.contains(&key.key) || place.is_inline() => {
+                finding.at(place).unquoted()
+            }
             (Some(place), _) => finding.at(place),
             (None, Origin::Env { name }) => {
                 let message = format!("{} (from {name})", finding.message);

@@ -191,7 +191,7 @@ impl Resolver<'_> {
         let inbound_secret_file = self.path(keys::HTTP_INBOUND_SECRET_FILE, dir);
         let trusted_proxies = self.list(keys::HTTP_TRUSTED_PROXIES, parse_proxy);
         let public_url = self.list(keys::HTTP_PUBLIC_URL, parse_url);
-        let compat = self.list(keys::HTTP_COMPAT, compat::parse);
+        let compat = self.list(keys::HTTP_COMPAT, |text| compat::parse(text, dir));
         if let Some(what) = compat.as_deref().and_then(compat::clash) {
             let entry = self.written.entry(keys::HTTP_COMPAT);
             let error = Diagnostic::error(format!("`http.compat`: {what}"));
@@ -499,7 +499,8 @@ fn parse_proxy(text: &str) -> Result<IpNet, String> {
     Ok(network)
 }
 
-/// `https://HOST[:PORT][/PATH]`, without a query, a fragment or a slash at the end.
+/// `https://HOST[:PORT][/PATH]`, without a query, a fragment or a slash at the end. What was written is not repeated: it
+/// may have a password.
 fn parse_url(text: &str) -> Result<String, String> {
     let rest = text
         .strip_prefix("https://")
@@ -511,7 +512,9 @@ fn parse_url(text: &str) -> Result<String, String> {
     };
     match rest {
         Some(rest) if !rest.is_empty() && plain(rest) => Ok(text.trim_end_matches('/').to_owned()),
-        _ => Err(format!("`{text}` is not a URL as https://otp.example.com")),
+        _ => Err(
+            "write a URL as https://otp.example.com, with no user, query or fragment".to_owned(),
+        ),
     }
 }
 

@@ -33,6 +33,20 @@ pub struct Target {
     pub secure: bool,
 }
 
+/// A URL as it may be shown: behind its `?` may be a key. Placeholders stay.
+pub fn shown(url: &str) -> String {
+    let Some((place, query)) = url.split_once('?') else {
+        return url.to_owned();
+    };
+    let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((_, value)) if value.starts_with('{') && value.ends_with('}') => pair.to_owned(),
+        Some((name, _)) => format!("{name}=[redacted]"),
+        None => "[redacted]".to_owned(),
+    });
+    let pairs: Vec<String> = pairs.collect();
+    format!("{place}?{}", pairs.join("&"))
+}
+
 /// Which addresses a target may lead to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Reach {
@@ -52,7 +66,7 @@ pub enum TargetError {
     #[error("the scheme is neither https nor http")]
     Scheme,
     /// A user, and perhaps a password, before the host.
-    #[error("a URL with a user or a password in it; credentials belong in `headers`")]
+    #[error("a URL with a user or a password in it: it is shown and logged, so take them out")]
     UserInfo,
     /// The host is neither a name nor an address.
     #[error("the host is neither a name in ASCII letters nor a usual IP address")]
@@ -263,6 +277,21 @@ mod tests {
         }
         let host = Target::of_host("::1", 25, false).unwrap();
         assert!(host.is_loopback() && Target::of_host("mail", 0, false).is_err());
+    }
+
+    #[test]
+    fn a_shown_url_has_no_credential() {
+        for (url, wanted) in [
+            ("https://a.example/in", "https://a.example/in"),
+            (
+                "https://a.example/in?to={to}&key=s3cret&s3cret",
+                "https://a.example/in?to={to}&key=[redacted]&[redacted]",
+            ),
+        ] {
+            assert_eq!(shown(url), wanted);
+        }
+        let error = Target::of_url("https://u:s3cret@a.example").unwrap_err();
+        assert!(!error.to_string().contains("s3cret"));
     }
 
     #[test]

@@ -182,14 +182,14 @@ fn all_faults_come_together_and_read_like_a_compilers() {
     let findings = load(text, &[("ONCEGATE__LOG__LEVLE", "info")]).unwrap_err();
     assert_eq!(
         render_all(&findings, Colour::Plain),
-        r#"error: unknown environment variable `ONCEGATE__LOG__LEVLE`
+        r"error: unknown environment variable `ONCEGATE__LOG__LEVLE`
  |
  = help: did you mean `ONCEGATE__LOG__LEVEL`?
 
 error: unknown key `radius.lisen`
  --> oncegate.toml:2:1
   |
-2 | lisen = "127.0.0.1:1812"
+2 | lisen =
   | ^^^^^
   |
   = help: did you mean `listen`?
@@ -198,7 +198,7 @@ error: `limits.request_timeout`: `3` is not a duration: write a number and ms, s
  --> oncegate.toml:4:19
   |
 4 | request_timeout = 3
-  |                   ^"#
+  |                   ^"
     );
 }
 
@@ -253,6 +253,184 @@ fn the_master_key_is_never_quoted() {
         MasterKey::Credential("kek".to_owned())
     );
     assert_eq!(master("file:/etc/kek"), MasterKey::File("/etc/kek".into()));
+}
+
+/// What was pasted in the wrong place is named by its line, and repeated nowhere.
+#[test]
+#[allow(clippy::too_many_lines)] // one mistake after the other
+fn a_secret_in_the_wrong_place_is_never_quoted() {
+    const SECRET: &str = "c2VjcmV0";
+    let sql = "kind = \"sql\"\nquery = \"SELECT 1\"\nurl = ";
+    let ldap = "kind = \"ldap\"\nbind_dn = \"cn=r\"\nbase = \"dc=e\"\nsecret_file = \"f\"\nurl = ";
+    for (table, text) in [
+        (
+            "source.hr",
+            format!("{sql}\"postgresql://u:SECRET@127.0.0.1/db\""),
+        ),
+        ("source.hr", format!("{sql}\"postgresql://u:SECRET\"")),
+        (
+            "source.hr",
+            format!("{sql}\"mysql://u:SECRET@127.0.0.1/db\""),
+        ),
+        ("source.hr", format!("{ldap}\"ldaps://cn=r:SECRET@dc1\"")),
+        ("source.hr", format!("{ldap}[\"ldaps://dc1\", \"SECRET\"]")),
+        (
+            "source.hr",
+            "kind = \"file\"\nfile = \"f\"\nurl = \"postgresql://u:SECRET@h/db\"".to_owned(),
+        ),
+        (
+            "source.hr",
+            format!("{ldap}\"ldaps://dc1\"\nbind_password = \"SECRET\""),
+        ),
+        (
+            "audit",
+            "ship_http = \"https://u:SECRET@h/?token=SECRET\"".to_owned(),
+        ),
+        ("audit", "ship_http = \"http://h/?token=SECRET\"".to_owned()),
+        (
+            "audit",
+            "ship_syslog = \"tls://u:SECRET@h:6514\"".to_owned(),
+        ),
+        ("http", "public_url = \"https://u:SECRET@h\"".to_owned()),
+        (
+            "http",
+            "compat = \"vpn yubico 192.0.2.7 id=1 key=SECRET\"".to_owned(),
+        ),
+        (
+            "webhook.desk",
+            "secret_file = \"f\"\nurl = \"https://u:SECRET@h/\"".to_owned(),
+        ),
+        (
+            "webhook.desk",
+            "secret_file = \"f\"\nurl = \"http://h/?k=SECRET\"".to_owned(),
+        ),
+        ("delivery.sms", "password = \"SECRET\"".to_owned()),
+        ("delivery.sms", "pass.word = \"SECRET\"".to_owned()),
+        ("delivery.sms", "\"pass word\" = \"SECRET\"".to_owned()),
+        (
+            "delivery.sms",
+            "headers = { Authorization = \"SECRET\" }".to_owned(),
+        ),
+        (
+            "delivery.sms",
+            "headers = [{ Authorization = \"SECRET\" }]".to_owned(),
+        ),
+        (
+            "delivery.sms",
+            "kind = \"http\"\nbody = '{\"key\": \"SECRET\"'".to_owned(),
+        ),
+        (
+            "delivery.sms",
+            "kind = \"http\"\nurl = \"ftp://h/?key=SECRET\"".to_owned(),
+        ),
+        ("delivery", "sms = \"SECRET\"".to_owned()),
+        ("delivery", "Sms = \"SECRET\"".to_owned()),
+        (
+            "delivery",
+            "sms = { kind = \"htp\", password = \"SECRET\", x = 1 }".to_owned(),
+        ),
+        ("keys", "mastr = \"SECRET\"".to_owned()),
+        ("keys", "master = SECRET".to_owned()),
+        ("keys", "master = { key = \"SECRET\" }".to_owned()),
+        ("", "keys = \"SECRET\"".to_owned()),
+    ] {
+        let table = if table.is_empty() {
+            String::new()
+        } else {
+            format!("[{table}]\n")
+        };
+        let text = format!("{table}{text}\n").replace("SECRET", SECRET);
+        let findings = load(&text, &[]).unwrap_err();
+        let mut said = render_all(&findings, Colour::Plain);
+        for one in &findings {
+            said = format!("{said}\n{one} {:?}", one.finding());
+        }
+        assert!(!said.contains(SECRET), "{text}\n{said}");
+        let last = format!("oncegate.toml:{}", text.lines().count());
+        assert!(said.contains(&last), "no {last}\n{text}\n{said}");
+    }
+    for (name, value) in [
+        ("AUDIT__SHIP_HTTP", "https://u:SECRET@h/"),
+        ("HTTP__PUBLIC_URL", "https://u:SECRET@h/"),
+        ("HTTP__COMPAT", "vpn yubico 192.0.2.7 id=1 key=SECRET"),
+        ("KEYS__MASTR", "SECRET"),
+    ] {
+        let name = format!("ONCEGATE__{name}");
+        let value = value.replace("SECRET", SECRET);
+        let findings = load("", &[(&name, &value)]).unwrap_err();
+        let said = render_all(&findings, Colour::Plain);
+        assert!(said.contains(&name) && !said.contains(SECRET), "{said}");
+    }
+}
+
+/// What is right may be shown, but for what stands behind the `?` of a URL.
+#[test]
+fn a_url_is_shown_without_its_keys() {
+    let text = "[audit]\nship_http = \"https://h/in?token=s3cret\"\n";
+    let config = config(text, &[]);
+    let shown = |key: &str| {
+        let mut all = config.effective().iter();
+        all.find(|value| value.key == key)
+            .map(EffectiveValue::shown)
+    };
+    assert_eq!(
+        shown("audit.ship_http").as_deref(),
+        Some("https://h/in?token=[redacted]")
+    );
+    assert_eq!(shown("log.level").as_deref(), Some("info"));
+}
+
+#[test]
+fn every_file_that_is_named_is_listed_with_its_key_and_line() {
+    let text = "[radius]\ndictionary = \"d\"\n[radius.eap]\ncertificate = \"e.pem\"\nkey = \"e.key\"\n\
+                [radius.tls]\ncertificate = \"r.pem\"\nkey = \"r.key\"\nclient_ca = \"r.ca\"\n\
+                [http]\ninbound_secret_file = \"in\"\ncompat = \"vpn yubico 192.0.2.7 id=1 key_file=y\"\n\
+                [http.tls]\ncertificate = \"h.pem\"\nkey = \"h.key\"\n\
+                [policies]\ndepartures = \"away\"\ncountries = \"where\"\n\
+                [audit]\nship_token_file = \"token\"\nship_ca_file = \"ship.ca\"\n\
+                [source.hr]\nkind = \"sql\"\nurl = \"postgresql://u@h/d\"\nquery = \"SELECT 1\"\n\
+                secret_file = \"hr\"\nca_file = \"hr.ca\"\n\
+                [webhook.desk]\nurl = \"https://h/\"\nsecret_file = \"desk\"\nca_file = \"desk.ca\"\n\
+                [delivery.mail]\nkind = \"smtp\"\nmedia = \"email\"\nhost = \"h\"\nfrom = \"a@b.example\"\n\
+                user = \"u\"\nsecret_file = \"mail\"\nca_file = \"mail.ca\"\n";
+    let files = config(text, &[]).named_files();
+    let names: Vec<&str> = files
+        .iter()
+        .map(|file| file.path.strip_prefix("/data").unwrap().to_str().unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "e.pem", "e.key", "d", "r.pem", "r.key", "r.ca", "in", "y", "h.pem", "h.key",
+            "policies", "away", "where", "token", "ship.ca", "mail", "mail.ca", "hr", "hr.ca",
+            "desk", "desk.ca",
+        ]
+    );
+    let secrets = files.iter().filter(|file| file.holds.is_secret());
+    let secrets: Vec<&str> = secrets.map(|file| file.key.as_str()).collect();
+    assert_eq!(
+        secrets,
+        [
+            "radius.eap.key",
+            "radius.tls.key",
+            "http.inbound_secret_file",
+            "http.compat",
+            "http.tls.key",
+            "audit.ship_token_file",
+            "delivery.mail.secret_file",
+            "source.hr.secret_file",
+            "webhook.desk.secret_file",
+        ]
+    );
+    for file in &files {
+        let Origin::File { line, .. } = file.origin else {
+            assert_eq!(file.key, "policies.dir");
+            continue;
+        };
+        let written = text.lines().nth(line - 1).unwrap();
+        let key = file.key.rsplit('.').next().unwrap();
+        assert!(written.starts_with(key), "{file:?}: {written}");
+    }
 }
 
 #[test]

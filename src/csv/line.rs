@@ -98,11 +98,63 @@ pub(super) fn split(
     }
 }
 
-/// A field with quotes where it needs them.
+/// A field of a file that people open in a spreadsheet: what that would take for a formula is a text.
+///
+/// Threat: who chooses a name lets it read other cells of the file, where links and addresses are, and send them away
+/// (CSV injection). A telephone number, a sign and digits alone, computes nothing and stays as it is.
+pub(crate) fn cell(field: &str) -> Cow<'_, str> {
+    let digits = |rest: &str| rest.bytes().all(|octet| octet.is_ascii_digit());
+    let is_number = field.strip_prefix('+').is_some_and(digits);
+    let is_formula = field.trim_start_matches(' ').starts_with(FORMULA) && !is_number;
+    let text = if is_formula {
+        Cow::from(format!("'{field}"))
+    } else {
+        Cow::from(field)
+    };
+    if text.contains([',', ';', '"', ' ', '\t', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\"")).into()
+    } else {
+        text
+    }
+}
+
+/// What a formula begins with; the last four are typed in East Asia.
+const FORMULA: [char; 10] = [
+    '=', '+', '-', '@', '\t', '\r', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}',
+];
+
+/// A field with quotes where it needs them, for a file that a program reads.
 pub(crate) fn quoted(field: &str) -> Cow<'_, str> {
     if field.contains([',', '"', ' ']) {
         format!("\"{}\"", field.replace('"', "\"\"")).into()
     } else {
         field.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cell;
+
+    #[test]
+    fn a_cell_cannot_be_a_formula_or_two() {
+        for (field, written) in [
+            ("plain", "plain"),
+            ("", ""),
+            ("a,b\"c", "\"a,b\"\"c\""),
+            ("=cmd|' /C calc'!A0", "\"'=cmd|' /C calc'!A0\""),
+            ("=HYPERLINK(\"x\"&E2,1)", "\"'=HYPERLINK(\"\"x\"\"&E2,1)\""),
+            ("@x", "'@x"),
+            ("-1+1", "'-1+1"),
+            ("+1+1", "'+1+1"),
+            ("+821012345678", "+821012345678"),
+            (" =1", "\"' =1\""),
+            ("\t=1", "\"'\t=1\""),
+            ("\u{ff1d}1", "'\u{ff1d}1"),
+            // Where a semicolon separates, the rest would be a cell of its own.
+            ("a;=1", "\"a;=1\""),
+        ] {
+            assert_eq!(cell(field), written, "{field}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The composition root: configuration, store, policies, service, listeners, signals.
 //!
 //! The only place that constructs the real clock, entropy and sockets. Start order is straight code:
-//! configuration, store (its lock says whether another daemon runs), policies, listeners, ready.
+//! configuration, the files it names, store (its lock says whether another daemon runs), policies, listeners, ready.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -46,6 +46,7 @@ mod journald;
 mod keys;
 mod listeners;
 pub mod logging;
+mod named;
 mod ownership;
 mod policy_files;
 mod reload;
@@ -60,6 +61,7 @@ pub use install::{Installation, init, write_key};
 pub(crate) use install::{file as write_private, master_key};
 pub use jobs::webhook_answers;
 pub use keys::{master_reader, rotate_to, rotator};
+pub use named::{Fault, file_faults, findings, refuse_faults};
 pub use ownership::hand_over;
 pub use restore::{RestoreError, Wanted, restore};
 pub use run::serve;
@@ -108,6 +110,29 @@ pub enum StartError {
         /// What to do next.
         remedy: String,
     },
+}
+
+impl StartError {
+    /// What is wrong, and what to do next.
+    fn words(&self) -> (String, String) {
+        match self {
+            Self::Conflict { what, remedy } | Self::Failed { what, remedy } => {
+                (what.clone(), remedy.clone())
+            }
+            Self::Findings(_) | Self::InUse { .. } => {
+                (self.to_string(), "see `oncegate config check`".to_owned())
+            }
+        }
+    }
+
+    /// The same as findings, among others.
+    fn into_findings(self) -> Vec<Diagnostic> {
+        if let Self::Findings(findings) = self {
+            return findings;
+        }
+        let (what, remedy) = self.words();
+        vec![Diagnostic::error(what).help(remedy)]
+    }
 }
 
 /// Listener addresses from the command line, instead of the configuration's.
@@ -388,17 +413,13 @@ pub fn parse_policies(sources: &[Source], site: Option<&Site>) -> Result<Policie
 pub fn load_policies(site: &Site) -> Result<Policies, StartError> {
     let dir = &site.config.policies.dir;
     let policies = parse_policies(&policy_files(dir)?, Some(site))?;
-    let failures: Vec<Diagnostic> = policies
-        .run_tests()
-        .into_iter()
-        .filter_map(|test| test.failure)
-        .collect();
-    if !failures.is_empty() {
-        return Err(StartError::Findings(failures));
-    }
-    match no_default(dir, &policies) {
-        Some(missing) => Err(StartError::Findings(vec![missing])),
-        None => Ok(policies),
+    let tests = policies.run_tests().into_iter();
+    let mut faults: Vec<Diagnostic> = tests.filter_map(|test| test.failure).collect();
+    faults.extend(no_default(dir, &policies));
+    if faults.is_empty() {
+        Ok(policies)
+    } else {
+        Err(StartError::Findings(faults))
     }
 }
 
@@ -425,10 +446,8 @@ pub fn policy_files(dir: &Path) -> Result<Vec<Source>, StartError> {
 /// The files `*.toml` of a directory in order of name, without hidden ones.
 fn toml_files(dir: &Path, remedy: &str) -> Result<Vec<Source>, StartError> {
     let unreadable = |path: &Path, error: &io::Error| {
-        failed(
-            format!("{} cannot be read: {error}", path.display()),
-            remedy,
-        )
+        let what = format!("{} cannot be read: {error}", path.display());
+        StartError::Findings(vec![Diagnostic::error(what).help(remedy)])
     };
     let mut paths = Vec::new();
     for entry in fs::read_dir(dir).map_err(|error| unreadable(dir, &error))? {

@@ -9,9 +9,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::api;
-use crate::config::{self, Config, Origin, keys};
+use crate::config::{self, Config, EffectiveValue, Origin, keys};
 use crate::daemon::{
-    Site, StartError, couriers, dictionary, load_policies, load_texts, load_travel, logging,
+    Fault, Site, StartError, couriers, dictionary, file_faults, load_policies, load_texts,
+    load_travel, logging,
 };
 use crate::secret::SecretString;
 use crate::server::http::{AHEAD, App};
@@ -78,6 +79,38 @@ impl Certificates {
 
 /// The files of a certificate in a configuration.
 type FilesOf = fn(&Config) -> Option<&config::Tls>;
+
+/// Faults of files that no part has told yet.
+struct Named(Vec<Fault>);
+
+impl Named {
+    /// The faults of the files that these keys and sections name; where there are none, what `act` does.
+    fn or(
+        &mut self,
+        of: &[&str],
+        act: impl FnOnce() -> Option<Result<(), Vec<String>>>,
+    ) -> Option<Result<(), Vec<String>>> {
+        let is_own = |fault: &Fault| of.iter().any(|key| fault.is_of(key));
+        let all = std::mem::take(&mut self.0);
+        let (own, others): (Vec<Fault>, Vec<Fault>) = all.into_iter().partition(is_own);
+        self.0 = others;
+        if own.is_empty() {
+            act()
+        } else {
+            Some(Err(told(&own)))
+        }
+    }
+
+    fn rest(self) -> Vec<String> {
+        told(&self.0)
+    }
+}
+
+/// Each fault with the place of its key.
+fn told(faults: &[Fault]) -> Vec<String> {
+    let all = faults.iter();
+    all.map(|fault| fault.finding.to_string()).collect()
+}
 
 /// What is served, with the parts that can be replaced.
 pub(super) struct Served {
@@ -167,37 +200,7 @@ impl Reloader {
             *configuration = site.sha256;
         }
         let site = site.as_ref().unwrap_or(&self.site);
-        // Before the policies, which name its attributes.
-        if let Some(dictionary) = self.dictionary(site) {
-            parts.push(part("dictionary", dictionary));
-        }
-        parts.push(part("policies", self.policies(site)));
-        parts.push(part(
-            "tables",
-            load_travel(site)
-                .map(|travel| self.service.login.replace_travel(travel))
-                .map_err(faults),
-        ));
-        parts.push(part(
-            "texts",
-            load_texts(&site.dir)
-                .map(|texts| self.service.core.replace_texts(texts))
-                .map_err(faults),
-        ));
-        for (name, tls, files) in self.certificates.all() {
-            if let Some(tls) = tls {
-                parts.push(part(name, self.certificate(tls, files, site)));
-            }
-        }
-        if let Some(tls) = &self.certificates.radius {
-            let done = self.radius_certificate(tls, site);
-            parts.push(part("RADIUS certificate", done));
-        }
-        parts.push(part("gateways", self.gateways(site)));
-        let inbound = |site: &Site| site.config.http.inbound_secret_file.is_some();
-        if inbound(site) || inbound(&self.site) {
-            parts.push(part("inbound secret", self.inbound_secret(site)));
-        }
+        self.replace(site, &mut parts);
         if changed {
             logging::set_level(site.config.log.level);
             parts.push(part("log level", Ok(())));
@@ -208,6 +211,53 @@ impl Reloader {
             ok: parts.iter().all(|part| part.faults.is_empty()),
             parts,
             restart,
+        }
+    }
+
+    /// Takes each part of the site whose files are good. Files of parts that are read at the start only are named by
+    /// themselves: the next start would be refused.
+    fn replace(&self, site: &Site, parts: &mut Vec<api::ReloadPart>) {
+        let mut named = Named(file_faults(site));
+        // Before the policies, which name its attributes.
+        let dictionary = || self.dictionary(site);
+        if let Some(done) = named.or(&[keys::RADIUS_DICTIONARY.path], dictionary) {
+            parts.push(part("dictionary", done));
+        }
+        let policies = named.or(&[keys::POLICIES_DIR.path], || Some(self.policies(site)));
+        parts.extend(policies.map(|done| part("policies", done)));
+        let tables = [
+            keys::POLICIES_DEPARTURES.path,
+            keys::POLICIES_COUNTRIES.path,
+        ];
+        let travel = named.or(&tables, || Some(self.travel(site)));
+        parts.extend(travel.map(|done| part("tables", done)));
+        parts.push(part(
+            "texts",
+            load_texts(&site.dir)
+                .map(|texts| self.service.core.replace_texts(texts))
+                .map_err(faults),
+        ));
+        for (section, (name, tls, files)) in ["http.tls", "radius.eap"]
+            .into_iter()
+            .zip(self.certificates.all())
+        {
+            if let Some(tls) = tls {
+                let done = named.or(&[section], || Some(self.certificate(tls, files, site)));
+                parts.extend(done.map(|done| part(name, done)));
+            }
+        }
+        if let Some(tls) = &self.certificates.radius {
+            let done = named.or(&["radius.tls"], || Some(self.radius_certificate(tls, site)));
+            parts.extend(done.map(|done| part("RADIUS certificate", done)));
+        }
+        let gateways = named.or(&["delivery"], || Some(self.gateways(site)));
+        parts.extend(gateways.map(|done| part("gateways", done)));
+        let secret = || self.inbound(site);
+        if let Some(done) = named.or(&[keys::HTTP_INBOUND_SECRET_FILE.path], secret) {
+            parts.push(part("inbound secret", done));
+        }
+        if !named.0.is_empty() {
+            parts.push(part("files", Err(named.rest())));
         }
     }
 
@@ -229,6 +279,12 @@ impl Reloader {
         let policies = load_policies(site).map_err(faults)?;
         let replaced = self.service.core.replace_policies(policies);
         replaced.map_err(|error| vec![error.to_string()])
+    }
+
+    fn travel(&self, site: &Site) -> Result<(), Vec<String>> {
+        let travel = load_travel(site).map_err(faults)?;
+        self.service.login.replace_travel(travel);
+        Ok(())
     }
 
     fn certificate(&self, tls: &Tls, files: FilesOf, site: &Site) -> Result<(), Vec<String>> {
@@ -257,6 +313,13 @@ impl Reloader {
         Ok(())
     }
 
+    /// The secret of gateways that send, if there is or was one.
+    fn inbound(&self, site: &Site) -> Option<Result<(), Vec<String>>> {
+        let configured = |site: &Site| site.config.http.inbound_secret_file.is_some();
+        let some = configured(site) || configured(&self.site);
+        some.then(|| self.inbound_secret(site))
+    }
+
     fn inbound_secret(&self, site: &Site) -> Result<(), Vec<String>> {
         let secret = inbound_secret(&site.config).map_err(|error| vec![error])?;
         if let Some(app) = self.app.upgrade() {
@@ -267,11 +330,11 @@ impl Reloader {
 
     fn restart(&self, written: &Config) -> Vec<api::NeedsRestart> {
         let running = self.site.config.effective();
-        let value = |config: &[config::EffectiveValue], key: &str| {
+        let value = |config: &[EffectiveValue], key: &str| {
             let found = config.iter().find(|value| value.key == key);
-            found.map(|value| value.value.clone()).unwrap_or_default()
+            found.map(EffectiveValue::shown).unwrap_or_default()
         };
-        let differs = |value: &&config::EffectiveValue| {
+        let differs = |value: &&EffectiveValue| {
             let before = running.iter().find(|before| before.key == value.key);
             before.is_none_or(|before| before.value != value.value)
         };
@@ -288,7 +351,7 @@ impl Reloader {
                     key: now.key.clone(),
                     running: overridden.map_or_else(|| value(running, &now.key), Override::shown),
                     option: overridden.map(|overridden| overridden.option.to_owned()),
-                    written: now.value.clone(),
+                    written: now.shown(),
                     origin: match &now.origin {
                         Origin::Default => "default".to_owned(),
                         Origin::Env { name } => name.clone(),

@@ -15,8 +15,8 @@ use crate::daemon::listeners::{Listeners, SocketFile, bind, overridden};
 use crate::daemon::policy_files::Files;
 use crate::daemon::reload::Reloader;
 use crate::daemon::{
-    Overrides, Site, StartError, dictionary, failed, jobs, keys, logging, open, reload, site_files,
-    supervisor,
+    Overrides, Site, StartError, dictionary, failed, jobs, keys, logging, named, open,
+    refuse_faults, reload, site_files, supervisor,
 };
 use crate::policy::Policies;
 use crate::secret::{SecretBytes, SystemEntropy};
@@ -34,7 +34,7 @@ pub async fn serve(
 ) -> Result<(), StartError> {
     prepare_process();
     let signals = Signals::new()?;
-    let service = open(&site).await?;
+    let service = service(&site).await?;
     refuse_to_start(&service)?;
     // Before anything is on record with the present time.
     jobs::clock::log(service.core.watch_clock_at_start());
@@ -88,6 +88,19 @@ pub async fn serve(
     // Removed first: commands from now on wait for the store instead of talking to a dying daemon.
     drop(socket);
     shutdown.cancel();
+    drain(&tasks, &app).await;
+    Ok(())
+}
+
+/// Opens the store, once every file that the configuration names was looked at.
+async fn service(site: &Site) -> Result<Arc<Service>, StartError> {
+    refuse_faults(site)?;
+    let opened = open(site).await;
+    opened.map_err(|error| named::complete(error, site))
+}
+
+/// Waits for requests in flight, but not for ever.
+async fn drain(tasks: &TaskTracker, app: &App) {
     let drained = async {
         tasks.wait().await;
         app.drain().await;
@@ -95,32 +108,19 @@ pub async fn serve(
     if tokio::time::timeout(DRAIN, drained).await.is_err() {
         tracing::warn!("some requests did not finish in time");
     }
-    Ok(())
 }
 
 /// The keys of clients that speak Yubico's protocol, from their files.
 fn yubico_keys(site: &Site) -> Result<HashMap<String, SecretBytes>, StartError> {
     let compat = site.config.http.compat.iter();
-    let named = compat.filter_map(|one| Some((&one.client, one.yubico.as_ref()?)));
-    let read = named.map(|(client, yubico)| {
-        let path = site.dir.join(&yubico.key_file);
-        let text = crate::delivery::read_secret(&path);
-        let text = text.map_err(|what| failed(what, YUBICO_KEY))?;
-        let key = data_encoding::BASE64.decode(text.expose().as_bytes());
-        let key = key.map(SecretBytes::new).ok();
-        let key = key.filter(|key| (10..=128).contains(&key.expose().len()));
-        let what = format!(
-            "{} holds no key of 10 to 128 octets in base 64",
-            path.display()
-        );
-        Ok((client.clone(), key.ok_or_else(|| failed(what, YUBICO_KEY))?))
+    let keyed = compat.filter_map(|one| Some((&one.client, one.yubico.as_ref()?)));
+    let read = keyed.map(|(client, yubico)| {
+        let key = named::yubico_key(&yubico.key_file);
+        let key = key.map_err(|what| failed(what, named::YUBICO_KEY))?;
+        Ok((client.clone(), key))
     });
     read.collect()
 }
-
-/// What to do about a file that is no key of a client.
-const YUBICO_KEY: &str =
-    "write the client's API key into it, or a new one: openssl rand -base64 20";
 
 /// The HTTP application, with what it reports of the other parts of the daemon.
 fn application(

@@ -35,6 +35,11 @@ pub(super) fn check(site: &Site, store: &Store) -> Result<(), StartError> {
 }
 
 fn mismatch<'s>(site: &'s Site, store: &Store) -> Result<Option<(&'s Path, Mismatch)>, StartError> {
+    if store.broken().is_some() {
+        // Records that it has lost are no sign that it was put back. It decides nothing until it is repaired, and a
+        // repair closes what may have been used, and begins a new epoch.
+        return Ok(None);
+    }
     for path in &site.config.store.witness {
         let Some(text) = read(path) else { continue };
         let compared = store.compare(&text);

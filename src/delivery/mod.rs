@@ -193,7 +193,10 @@ pub(crate) fn read_secret(path: &Path) -> Result<SecretString, String> {
     let text = std::fs::read_to_string(path).map(SecretString::new);
     let text = text.map_err(|error| format!("{shown} cannot be read: {error}"))?;
     let line = text.expose().trim_end_matches(['\r', '\n']);
-    if line.is_empty() || line.chars().any(char::is_control) {
+    if line.trim().is_empty() {
+        return Err(format!("{shown} is empty"));
+    }
+    if line.chars().any(char::is_control) {
         return Err(format!("{shown} does not hold one line"));
     }
     Ok(SecretString::from(line))

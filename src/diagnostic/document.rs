@@ -30,6 +30,14 @@ impl<'s> Document<'s> {
         findings.take(root).map(|root| Self { source, root })
     }
 
+    /// As [`Document::parse`], for a text whose values may be secrets: the line of the fault is not quoted.
+    pub fn parse_unquoted(source: &'s Source, findings: &mut Findings) -> Option<Self> {
+        let mut found = Findings::default();
+        let document = Self::parse(source, &mut found);
+        findings.push_unquoted(found);
+        document
+    }
+
     /// The table of the top level.
     pub fn root(&self) -> Table<'_> {
         Table {
@@ -82,7 +90,7 @@ impl<'d> Table<'d> {
         entries
     }
 
-    /// Refuses every key that was not asked for.
+    /// Refuses every key that was not asked for. Its value is not shown: it may be a secret whose key was misspelt.
     pub fn finish(self, findings: &mut Findings) {
         let mut unknown: Vec<_> = self
             .entries()
@@ -91,7 +99,7 @@ impl<'d> Table<'d> {
         unknown.sort_by_key(|(_, place, _)| place.span.start);
         for (name, place, _) in unknown {
             let message = format!("unknown key `{}`", join(&self.path, name));
-            let error = Diagnostic::error(message).at(place);
+            let error = Diagnostic::error(message).at(place.without_value());
             findings.push(error.suggest(name, self.asked.iter().copied()));
         }
     }
@@ -263,6 +271,12 @@ impl<'d> Value<'d> {
     /// Whether it is a table (and not a value to be read by the other methods).
     pub fn is_table(&self) -> bool {
         self.spanned.get_ref().is_table()
+    }
+
+    /// Whether it is a list of nothing.
+    pub fn is_empty_list(&self) -> bool {
+        let list = self.spanned.get_ref().as_array();
+        list.is_some_and(|list| list.is_empty())
     }
 
     fn items(&self, list: &'d DeArray<'d>) -> impl Iterator<Item = Value<'d>> + use<'d> {

@@ -8,10 +8,11 @@
 //! Invariants: lines and columns count from 1, columns in characters; a span always lies inside its
 //! text and on character boundaries (`Place::new` clamps), so rendering cannot fail.
 //!
-//! Threats: a diagnostic quotes the line it points at. Sources handed in here must not hold secrets:
-//! configuration names where a secret is kept, never the secret. Control characters of a hostile
-//! file do not reach the terminal: names and messages lose them here, quoted lines in
-//! `annotate-snippets`.
+//! Threats: a diagnostic quotes the line it points at. Configuration names where a secret is kept, never
+//! the secret; what was pasted there all the same must not reach a terminal or a log. So the line of an
+//! unknown key is quoted up to its `=` ([`Place::without_value`]), and a line whose value may be a
+//! secret is named only ([`Diagnostic::unquoted`]). Control characters of a hostile file do not reach the
+//! terminal: names and messages lose them here, quoted lines in `annotate-snippets`.
 
 use std::fmt;
 use std::ops::Range;
@@ -62,6 +63,8 @@ impl Source {
 pub struct Place {
     source: Source,
     span: Range<usize>,
+    /// Where the text ends that may be quoted, not before the span does; `None`: none of it may.
+    quoted: Option<usize>,
 }
 
 impl Place {
@@ -76,7 +79,51 @@ impl Place {
         };
         let start = floor(span.start);
         let span = start..floor(span.end).max(start);
-        Self { source, span }
+        let quoted = Some(source.text.len());
+        Self {
+            source,
+            span,
+            quoted,
+        }
+    }
+
+    /// The same place of a text that is not quoted.
+    fn unquoted(mut self) -> Self {
+        self.quoted = None;
+        self
+    }
+
+    /// The place of a key whose value may be a secret: its line is quoted up to and with the `=`, or to the end
+    /// of a header; not at all where a value stands before the key.
+    pub fn without_value(mut self) -> Self {
+        let names = |sign: char| sign.is_ascii_alphanumeric() || "-_.={[ \t".contains(sign);
+        if !self.line_before().chars().all(names) {
+            return self.unquoted();
+        }
+        let rest = self.source.text.get(self.span.end..).unwrap_or_default();
+        let rest = rest.split('\n').next().unwrap_or_default();
+        let mut end = rest.find(['=', ']']).map_or(0, |at| at.saturating_add(1));
+        // The header of a list of tables.
+        if rest.get(end..).is_some_and(|more| more.starts_with(']')) {
+            end = end.saturating_add(1);
+        }
+        self.quoted = Some(self.span.end.saturating_add(end));
+        self
+    }
+
+    /// Whether it is inside an inline table, whose other values stand in the same line.
+    pub fn is_inline(&self) -> bool {
+        self.line_before().contains('{')
+    }
+
+    /// The text that may be quoted.
+    fn quotable(&self) -> Option<&str> {
+        self.source.text.get(..self.quoted?)
+    }
+
+    /// Its line, up to where it begins.
+    fn line_before(&self) -> &str {
+        self.before().rsplit('\n').next().unwrap_or_default()
     }
 
     /// The source's name.
@@ -91,8 +138,7 @@ impl Place {
 
     /// Column of the first character in its line, in characters, from 1.
     pub fn column(&self) -> usize {
-        let line = self.before().rsplit('\n').next().unwrap_or_default();
-        line.chars().count().saturating_add(1)
+        self.line_before().chars().count().saturating_add(1)
     }
 
     /// `name:line`, the short form of audit records and tables.
@@ -183,6 +229,12 @@ impl Diagnostic {
         self
     }
 
+    /// The same, its line named and not quoted: a secret may stand there.
+    pub fn unquoted(mut self) -> Self {
+        self.place = self.place.map(Place::unquoted);
+        self
+    }
+
     /// Says in which line of a file, without its text.
     pub fn in_line(mut self, line: LineOf) -> Self {
         self.line = Some(line);
@@ -243,17 +295,25 @@ impl Diagnostic {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let message = match &self.line {
-            Some(line) => format!("{line}: {}", self.message),
-            None => self.message.clone(),
+        let unquoted = self.place.as_ref().filter(|place| place.quoted.is_none());
+        let mut message = match (&self.line, unquoted) {
+            (Some(line), _) => format!("{line}: {}", self.message),
+            (None, Some(place)) => format!("{place}: {}", self.message),
+            (None, None) => self.message.clone(),
         };
+        if let (Some(_), Some(label)) = (unquoted, &self.label) {
+            message.push_str(", ");
+            message.push_str(label);
+        }
         let mut group = Group::with_title(level.primary_title(message.as_str()));
-        if let Some(place) = &self.place {
+        if let Some(place) = &self.place
+            && let Some(text) = place.quotable()
+        {
             let caret = AnnotationKind::Primary
                 .span(place.span.clone())
                 .label(self.label.as_deref());
             group = group.element(
-                Snippet::source(place.source.text())
+                Snippet::source(text)
                     .path(place.source.name())
                     .annotation(caret),
             );
@@ -355,6 +415,12 @@ impl Findings {
     /// Adds one.
     pub fn push(&mut self, diagnostic: Diagnostic) {
         self.0.push(diagnostic);
+    }
+
+    /// Adds those of others, their lines named and not quoted.
+    pub fn push_unquoted(&mut self, others: Self) {
+        self.0
+            .extend(others.0.into_iter().map(Diagnostic::unquoted));
     }
 
     /// Adds the error of a `Result` and passes its value on.

@@ -119,6 +119,59 @@ fn a_document_reports_all_faults() {
     );
 }
 
+/// A misspelt key may be that of a secret.
+#[test]
+fn an_unknown_key_is_quoted_without_its_value() {
+    let quoted = |text: &str| {
+        let source = Source::new("d.toml", text);
+        let mut findings = Findings::default();
+        let document = Document::parse(&source, &mut findings).unwrap();
+        document.root().finish(&mut findings);
+        render_all(&findings.0, Colour::Plain)
+    };
+    for (text, line) in [
+        ("secert = \"hunter2\" # x", "1 | secert ="),
+        ("secert.x = \"hunter2\"", "1 | secert.x ="),
+        ("\"sec ret\" = \"hunter2\"", "1 | \"sec ret\" ="),
+        ("[secert] # hunter2", "1 | [secert]"),
+        ("[[secert]] # hunter2", "1 | [[secert]]"),
+    ] {
+        let said = quoted(text);
+        assert!(said.lines().any(|said| said == line), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+    // In an inline table, where the values before it stand in the same line.
+    let source = Source::new("d.toml", "a = { b = \"hunter2\", c = 1 }\nd = { e = 1 }\n");
+    let mut findings = Findings::default();
+    let document = Document::parse(&source, &mut findings).unwrap();
+    let mut root = document.root();
+    for key in ["a", "d"] {
+        let table = root.value(key).unwrap().table(&mut findings).unwrap();
+        table.finish(&mut findings);
+    }
+    let said = render_all(&findings.0, Colour::Plain);
+    assert!(!said.contains("hunter2"), "{said}");
+    assert!(
+        said.contains("error: d.toml:1:22: unknown key `a.c`"),
+        "{said}"
+    );
+    assert!(said.contains("2 | d = { e =\n"), "{said}");
+}
+
+#[test]
+fn what_is_not_quoted_is_placed_all_the_same() {
+    let diagnostic = Diagnostic::error("`a` must be a string")
+        .at(source().place(9..15))
+        .label("this is a table")
+        .unquoted();
+    assert_eq!(
+        diagnostic.render(Colour::Plain),
+        "error: oncegate.toml:2:1: `a` must be a string, this is a table"
+    );
+    assert_eq!(diagnostic.finding().line, Some(2));
+    assert_eq!(diagnostic.file_line().as_deref(), Some("oncegate.toml:2"));
+}
+
 #[test]
 fn control_characters_do_not_reach_the_terminal() {
     let source = Source::new("x\u{1b}[31m", "a = 1 # \u{1b}[2J\n");

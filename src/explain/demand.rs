@@ -139,7 +139,7 @@ pub(super) fn tokens(
             blocked.or_else(|| refused(state, locks_at))
         } else if let Some(at) = closed(token, state) {
             Some(format!(
-                "it is {} since the repair of the store on {}",
+                "it is {} since the repair or restore of the store on {}",
                 token.state,
                 at.rfc3339()
             ))
@@ -196,7 +196,7 @@ fn unused(token: &Token, at: UnixTime) -> String {
 fn refused(state: &TokenState, at: UnixTime) -> Option<String> {
     let (repaired, until) = state.refused_until(at)?;
     Some(format!(
-        "its codes are refused until {}: the store was repaired on {}, and which were used before is not known",
+        "its codes are refused until {}: the store was repaired or restored on {}, and which were used before is not known",
         until.rfc3339(),
         repaired.rfc3339()
     ))

@@ -506,7 +506,7 @@ fn not_active(situation: &Situation) -> Vec<Next> {
         };
         steps.extend(tokens(
             situation,
-            "A repair of the store closed it: first find its counter again by two codes",
+            "A repair or restore of the store closed it: first find its counter again by two codes",
             "resync",
             unknown,
         ));

@@ -348,8 +348,8 @@ fn changed(event: &ChangeEvent) -> String {
 /// Why a right code counts as used although it was not used.
 pub(super) fn counts_as_used((repaired, until): (UnixTime, UnixTime)) -> String {
     format!(
-        "the code was right, but counts as used because the store was repaired on {}; codes of the token are \
-         refused until {}",
+        "the code was right, but counts as used because the store was repaired or restored on {}; codes of the \
+         token are refused until {}",
         repaired.rfc3339(),
         until.rfc3339()
     )

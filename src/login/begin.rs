@@ -3,12 +3,13 @@
 //!
 //! Invariants: an answer is the same whether or not there is such a user, token or telephone: what
 //! cannot be begun is a round that cannot be finished (threats T12). Why is in the audit. It leaves on
-//! the schedule of rejects, and each one costs one commit. How a round stands says only what someone
-//! with the right code brought about: whether wrong ones are counted depends on who is a user.
+//! the schedule of rejects, and each one costs one commit; where that fails there is no answer for any
+//! name. How a round stands says only what someone with the right code brought about: whether wrong
+//! ones are counted depends on who is a user.
 
 use std::time::Duration;
 
-use crate::core::issue::{Form, Made, Wanted, note};
+use crate::core::issue::{Form, Made, Wanted};
 use crate::core::{CoreError, policy_of, shorten};
 use crate::login::Login;
 use crate::login::candidates::Slot;
@@ -24,7 +25,7 @@ use crate::model::user_key::UserKey;
 use crate::notice::Text;
 use crate::policy::{Factor, Policy, Rule};
 use crate::secret::{SecretString, random};
-use crate::store::{By, View};
+use crate::store::{By, Change, View};
 use crate::time::UnixTime;
 
 /// A round that was begun.
@@ -97,7 +98,7 @@ impl Login {
         let again = again.then_some("the code before is still good");
         if let Some(why) = why.or(again) {
             let detail = format!("{factor} {}: {why}", way.as_str());
-            self.not_issued(request, key.as_ref(), at, detail).await;
+            self.not_issued(request, key.as_ref(), at, detail).await?;
         }
         let expires_in = life(policy, factor, way);
         let (number, serial) = match &made {
@@ -127,21 +128,27 @@ impl Login {
         })
     }
 
-    /// Writes down why no code was made: beside why, it costs what a code that is made costs.
+    /// Writes down why no code was made: beside why, it costs what a code that is made costs, and fails where
+    /// that fails. An answer while nothing can be written would tell users with a card from others.
     async fn not_issued(
         &self,
         request: &LoginRequest<'_>,
         key: Option<&UserKey>,
         at: UnixTime,
         detail: String,
-    ) {
+    ) -> Result<(), CoreError> {
         let by = By::new(
             format!("{} {}", request.channel, request.client.name),
             (request.id, at),
         );
         let shown = key.map_or_else(|| shorten(request.user), UserKey::to_string);
-        let store = self.core.store.as_ref();
-        note(store, by, "code_refuse", shown.clone(), Some(shown), detail).await;
+        let change = Change::Note {
+            action: "code_refuse",
+            target: shown.clone(),
+            user: Some(shown),
+            detail,
+        };
+        Ok(self.core.store.change(change, by).await?)
     }
 
     /// How a round of this client stands; `None`: it began none with this id.

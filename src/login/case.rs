@@ -2,8 +2,7 @@
 
 use crate::login::candidates::{Slot, Where};
 use crate::login::challenge;
-use crate::login::challenge::{Binding, Factors, Inside, Opened, Stage};
-use crate::login::opened::life;
+use crate::login::challenge::{Binding, Factors, Inside, Opened, Stage, life};
 use crate::login::round::Form;
 use crate::login::{LoginRequest, MIN_ASSURANCE};
 use crate::model::attempt::Comparison;

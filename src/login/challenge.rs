@@ -19,6 +19,8 @@
 //! Nonces are random. The key changes every 36 hours, so that the number of nonces under one key
 //! stays far below the 2^32 that SP 800-38D allows.
 
+use std::time::Duration;
+
 use aes_gcm::aead::{Aead, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit};
 use hkdf::Hkdf;
@@ -26,7 +28,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::model::source::Source;
-use crate::policy::Factor;
+use crate::policy::{Factor, Policy};
 use crate::secret::Key256;
 use crate::time::UnixTime;
 
@@ -318,6 +320,17 @@ const TAG: usize = 16;
 const LEAST: u32 = 12;
 const STAGE: u32 = 14;
 const BASE64: data_encoding::Encoding = data_encoding::BASE64URL_NOPAD;
+
+/// How long a challenge can be answered.
+pub(crate) fn life(policy: &Policy, stage: Stage) -> Duration {
+    match stage {
+        Stage::Round | Stage::Opening => policy.challenge.life,
+        Stage::Application => policy.challenge.life.max(policy.codes.life).max(LONGEST),
+    }
+}
+
+/// The longest that an answer on another channel is awaited (capabilities D3).
+const LONGEST: Duration = Duration::from_mins(5);
 
 #[cfg(test)]
 mod tests {

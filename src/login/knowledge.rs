@@ -199,7 +199,7 @@ impl Login {
     fn placed(&self, place: Option<&Place>) -> Result<Place, CoreError> {
         match place {
             Some(place) => Ok(place.clone()),
-            None => self.hasher.place(false),
+            None => self.hasher.place(false, None),
         }
     }
 

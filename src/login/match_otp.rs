@@ -4,9 +4,9 @@ use crate::model::attempt::{Comparison, DriftRule};
 use crate::model::kind::Kind;
 use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::otp::totp::{Drift, Parameters, TimeStep, Window};
-use crate::otp::{Algorithm, Code, Digits, Matches, Period, hotp, totp, yubikey};
+use crate::otp::{Algorithm, Code, Digits, Matches, Period, card, hotp, recovery, totp, yubikey};
 use crate::policy::OtpWindows;
-use crate::secret::{OtpKey, SecretBytes};
+use crate::secret::{OtpKey, SecretBytes, SecretString};
 use crate::time::UnixTime;
 
 /// A token that counts, and its state as it was read.
@@ -98,6 +98,61 @@ pub(crate) fn compare_with_nothing(at: UnixTime) {
     std::hint::black_box(found.is_empty());
 }
 
+/// Every code that is right now, or was used last, of tokens whose codes can be made again here.
+pub(crate) fn codes(
+    tokens: &[Usable<'_>],
+    windows: &OtpWindows,
+    at: UnixTime,
+) -> Vec<SecretString> {
+    let mut texts = Vec::new();
+    for (token, state) in tokens {
+        let (key, moving) = (&token.key, state.moving);
+        let made: Vec<Code> = match token.kind {
+            Kind::Totp => {
+                let window = Window {
+                    back: windows.back,
+                    ahead: windows.ahead,
+                };
+                totp::codes(key, parameters(token), at, moving.drift, window).collect()
+            }
+            Kind::Hotp => {
+                let (from, ahead) = (moving.next(), windows.look_ahead);
+                hotp::codes(key, token.algorithm, token.digits, from, ahead).collect()
+            }
+            Kind::Card => {
+                let pair = state.issued.and_then(|drawn| drawn.pair);
+                let answer = pair.and_then(|pair| card::answer(key, token.tail(), pair));
+                answer.into_iter().collect()
+            }
+            Kind::Recovery => {
+                for code in recovery::sheet(key, recovery::MAX) {
+                    let text = code.expose();
+                    let plain = text.replace('-', "");
+                    for form in [
+                        text.to_owned(),
+                        text.to_lowercase(),
+                        plain.to_lowercase(),
+                        plain,
+                    ] {
+                        texts.push(SecretString::new(form));
+                    }
+                }
+                continue;
+            }
+            _ => continue,
+        };
+        texts.extend(made.iter().map(Code::expose));
+        if let Some(last) = moving
+            .last
+            .filter(|_| !made.is_empty() && token.kind != Kind::Card)
+        {
+            let code = hotp::generate(key, token.algorithm, token.digits, last);
+            texts.push(code.expose());
+        }
+    }
+    texts
+}
+
 /// The RFC 6238 parameters of a token.
 pub(crate) const fn parameters(token: &Token) -> Parameters {
     Parameters {
@@ -106,3 +161,6 @@ pub(crate) const fn parameters(token: &Token) -> Parameters {
         period: token.period,
     }
 }
+
+/// Most texts that are tried for one response: about a millisecond of MS-CHAPv2.
+pub(crate) const MOST: usize = 1024;

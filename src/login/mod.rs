@@ -21,6 +21,7 @@ use crate::login::hashing::Hasher;
 use crate::login::prompt::asked_for;
 use crate::login::refusals::Refusals;
 use crate::login::travel::Travel;
+use crate::login::undecided::Undecided;
 use crate::model::attempt::{Attempt, Note, Verdict};
 use crate::model::audit::Purpose;
 use crate::model::client::Client;
@@ -60,6 +61,7 @@ pub(crate) mod round;
 mod sessions;
 pub(crate) mod settle;
 pub mod travel;
+mod undecided;
 
 pub use repeat::Given;
 pub(crate) use request::Rests;
@@ -76,6 +78,7 @@ pub struct Login {
     restarts: tokio::sync::Mutex<()>,
     pub(crate) travel: ArcSwap<Travel>,
     refusals: Refusals,
+    undecided: Undecided,
 }
 
 impl Login {
@@ -88,6 +91,7 @@ impl Login {
             restarts: tokio::sync::Mutex::default(),
             travel: ArcSwap::default(),
             refusals: Refusals::default(),
+            undecided: Undecided::default(),
             core,
         }
     }
@@ -115,7 +119,7 @@ impl Login {
         self.core.latencies.took(request.channel, decision, began);
         if let Err(error) = &decided {
             self.core.counters.undecided(request.channel);
-            tracing::warn!(id = %request.id, client = request.client.name, %error, "no decision");
+            self.undecided.log(request, error);
         }
         decided
     }
@@ -231,7 +235,8 @@ impl Login {
         policy: &Policy,
     ) -> Result<Option<hashing::Place>, CoreError> {
         let place = policy.asks_for_knowledge();
-        let place = place.then(|| self.hasher.place(request.challenge.is_some()));
+        let answering = request.challenge.is_some();
+        let place = place.then(|| self.hasher.place(answering, Some(request.holder())));
         place.transpose()
     }
 
@@ -258,6 +263,11 @@ impl Login {
 }
 
 impl LoginRequest<'_> {
+    /// Whose share of the places for hashing it takes.
+    pub(crate) fn holder(&self) -> hashing::Holder {
+        hashing::Holder::of(self.source, &self.client.name)
+    }
+
     /// Whether a login begins in which nothing was typed yet: how everybody is then asked. What is asked
     /// for follows from the policy alone, since who is a user must not be learned by it.
     pub(crate) fn opens(&self, policy: &Policy) -> Option<(Factor, bool)> {

@@ -5,12 +5,19 @@ use std::time::Duration;
 use crate::core::{CoreError, policy_of};
 use crate::login::Login;
 use crate::login::Presented;
-use crate::login::challenge::{Binding, Closed, Inside, Opened, Stage};
+use crate::login::candidates::Slot;
+use crate::login::case::Case;
+use crate::login::challenge::{Binding, Closed, Inside, Opened, life};
+use crate::login::match_otp::{MOST, codes};
+use crate::login::round::is_match;
 use crate::login::{LoginRequest, challenge};
 use crate::model::audit::Channel;
+use crate::model::settle::ANSWERED_BEFORE;
 use crate::model::source::Source;
+use crate::model::user_state::Answered;
 use crate::otp::Typed;
-use crate::policy::{Policy, Rule};
+use crate::policy::split::CodePart;
+use crate::policy::{Factor, Policy, Rule};
 use crate::store::View;
 use crate::time::UnixTime;
 
@@ -18,10 +25,11 @@ use crate::time::UnixTime;
 type Begun<'p> = Option<(Opened, &'p Rule)>;
 
 impl Login {
-    /// The challenge that is answered, and the rule that began its login. One that is not ours or has
-    /// expired starts a login again, as RFC 5080 s2.1.1 asks; but a code that comes with it is no first
-    /// factor, and comparing it with one would be a failure that the person did not commit. `Err`: why
-    /// it cannot be answered any more.
+    /// The challenge that is answered, and the rule that began its login. One that is not ours, has expired
+    /// or was answered starts a login again, as RFC 5080 s2.1.1 asks: a NAS gives an old State back. But a code
+    /// that comes with it is no first factor, and comparing it with one would be a failure that the person did
+    /// not commit. An application gets no second login by an old challenge. `Err`: why it cannot be answered
+    /// any more.
     pub(crate) fn opened<'p>(
         &self,
         request: &LoginRequest<'_>,
@@ -53,26 +61,103 @@ impl Login {
                 let expires = opened.inside.issued.plus(life(policy, opened.inside.stage));
                 // One of a time to come was made while the clock was ahead.
                 let made = opened.inside.issued <= at.plus(AHEAD);
-                if made && at < expires {
+                let answer = Answered {
+                    challenge: opened.id,
+                    expires,
+                };
+                let restarts = request.channel != Channel::Http;
+                let spent = restarts && view.state.has_answered(answer, at);
+                if made && at < expires && !spent {
                     return Ok(Ok(Some((opened, rule))));
                 }
-                format!("the challenge expired at {}", expires.rfc3339())
+                if spent {
+                    ANSWERED_BEFORE.to_owned()
+                } else {
+                    format!("the challenge expired at {}", expires.rfc3339())
+                }
             }
             (Some(closed), None) => self.why_closed(closed, binding),
             (None, None) => NOT_OURS.to_owned(),
         };
-        let late_code = match request.presented {
-            Presented::Passcode(text) => {
-                let more = by_request.is_none_or(|rule| rule.require.len() > 1);
-                more && Typed::parse(text.expose()).is_ok()
-            }
-            Presented::Response(_) => by_request.is_none_or(|rule| rule.require.len() > 1),
-            Presented::Fields { .. } => true,
-        };
-        if late_code || request.channel == Channel::Http {
+        if request.channel == Channel::Http
+            || self.is_late_code(request, policy, by_request, view, at)?
+        {
             return Ok(Err(why));
         }
         Ok(Ok(None))
+    }
+
+    /// Whether what comes with a void challenge was typed for it, and is no first factor: a code, or the word
+    /// that asks for one.
+    ///
+    /// Digits are a code, but where the login begins with digits. Where it begins with a PIN, a code of the
+    /// user's is told from it by comparing: with a void challenge it is not used up. A wrong one may be a wrong
+    /// PIN, and counts: else a void challenge would buy guesses. For who is blocked nothing is compared: what the
+    /// audit says would tell hits from misses, and a hit would not be counted.
+    fn is_late_code(
+        &self,
+        request: &LoginRequest<'_>,
+        policy: &Policy,
+        by_request: Option<&Rule>,
+        view: &View,
+        at: UnixTime,
+    ) -> Result<bool, CoreError> {
+        let (digits, word) = match request.presented {
+            Presented::Passcode(text) => (
+                Typed::parse(text.expose()).is_ok(),
+                Factor::of_keyword(text.expose()).is_some(),
+            ),
+            Presented::Response(_) => (true, false),
+            Presented::Fields { .. } => return Ok(true),
+        };
+        let Some(rule) = by_request else {
+            return Ok(digits);
+        };
+        match rule.require.split_first() {
+            None | Some((_, [])) => Ok(false),
+            Some((Factor::Password, _)) if digits => Ok(true),
+            Some((Factor::Password | Factor::Pin, _)) if word => Ok(true),
+            Some((Factor::Password | Factor::Pin, _)) => {
+                let case = Case {
+                    request,
+                    policy,
+                    rule,
+                    at,
+                    least: 0,
+                };
+                Ok(self.unblocked(case, view)?.is_ok() && self.is_code_now(case, view)?)
+            }
+            Some((_, rest)) => Ok(digits && rest.iter().any(|one| *one != Factor::Password)),
+        }
+    }
+
+    /// Whether what was typed is a code of the user's now, or the one used last. All codes are compared, whichever
+    /// is right: the time tells nothing. What follows costs alike as well: [`Login::miss`] hashes as often as a wrong
+    /// first factor makes it.
+    fn is_code_now(&self, case: Case<'_, '_>, view: &View) -> Result<bool, CoreError> {
+        let (rule, policy, at) = (case.rule, case.policy, case.at);
+        let outage = self.relief(rule, at)?.is_some();
+        let place = case.place(view, &rule.require, 1, outage);
+        let held = rule.require.iter().filter(|factor| !factor.is_knowledge());
+        Ok(held.fold(false, |found, factor| {
+            let Ok(slot) = Slot::of(*factor, place) else {
+                return found;
+            };
+            let right = match case.request.presented {
+                Presented::Passcode(text) => {
+                    let part = CodePart::alone(text.expose(), slot.extra());
+                    let compared = case.compare(&slot, part);
+                    compared.is_ok_and(|compared| is_match(&compared))
+                }
+                Presented::Response(Some(response)) => {
+                    let codes = codes(&slot.tokens, &policy.otp, at);
+                    let codes = codes.iter().take(MOST);
+                    codes.fold(false, |found, code| response.is_of(code.expose()) | found)
+                }
+                Presented::Response(None) | Presented::Fields { .. } => false,
+            };
+            found | right
+        }))
     }
 
     /// What was changed since the challenge was made, where that can be found out.
@@ -152,14 +237,6 @@ fn open<'p>(
     })
 }
 
-/// How long a challenge can be answered.
-pub(crate) fn life(policy: &Policy, stage: Stage) -> Duration {
-    match stage {
-        Stage::Round | Stage::Opening => policy.challenge.life,
-        Stage::Application => policy.challenge.life.max(policy.codes.life).max(LONGEST),
-    }
-}
-
 /// The known source that the login began at, where the answer names none.
 pub(crate) fn began_at(request: &LoginRequest<'_>, view: &View, inside: Inside) -> Option<Source> {
     let known = view.state.known.iter().map(|known| known.source);
@@ -189,5 +266,3 @@ const REVISIONS: u64 = 3;
 const CANDIDATES: usize = 32;
 /// How far the times of decisions may lie apart.
 const AHEAD: Duration = Duration::from_secs(30);
-/// The longest that an answer on another channel is awaited (capabilities D3).
-const LONGEST: Duration = Duration::from_mins(5);

@@ -86,7 +86,8 @@ impl Login {
             Ok(_) => {}
             Err(error) => {
                 self.core.counters.undecided(Channel::Device);
-                tracing::warn!(id = %redemption.request, %error, "no decision");
+                let (id, at) = (redemption.request, redemption.at);
+                self.undecided.log_of((id, at), DEVICES, error);
             }
         }
         redeemed
@@ -273,5 +274,7 @@ fn compare_with_nothing(code: &SecretString) {
     }
 }
 
+/// As the log calls those who ask.
+const DEVICES: &str = "devices";
 /// Characters of an enrolment code and digits of a transfer code (contract s7, capabilities C6).
 pub(crate) const LENGTH: u8 = 12;

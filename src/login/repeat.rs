@@ -8,6 +8,11 @@
 //!   status, PIN and password, the token, the client, the policy, a declared outage), the same rule applies, and
 //!   neither user nor source is blocked; else the request is decided like any other;
 //! - each answer given again has its own record in the audit before it leaves (contract s8.2, s8.8).
+//!
+//! An accept that leaves a packet after it was decided, because the peer confirms it first (EAP), is held to
+//! those records too: [`Login::confirmed`]. The rule that decided is the one that counts, as in all rounds of a login.
+//! Of blocks only a lock of the user ends it: its code is used up, and a pause that others bring about by guessing
+//! meanwhile would keep the person out.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,8 +25,10 @@ use crate::model::attempt::{Attempt, Evidence, Note, Repeated};
 use crate::model::audit::Purpose;
 use crate::model::id::{RequestId, Serial};
 use crate::model::reason::{Decision, Reason};
+use crate::model::source::Source;
 use crate::model::token::LifeCycle;
 use crate::model::user_key::UserKey;
+use crate::otp::throttle::Blocked;
 use crate::policy::{Policy, Rule};
 use crate::secret::SecretString;
 use crate::store::View;
@@ -106,7 +113,7 @@ impl Login {
             }
             Err(error) => {
                 self.core.counters.undecided(request.channel);
-                tracing::warn!(id = %request.id, client = request.client.name, %error, "no decision");
+                self.undecided.log(request, &error);
                 Err(error)
             }
         }
@@ -155,8 +162,9 @@ impl Login {
         else {
             return Ok(None);
         };
-        let standing = self.standing_for((request, policy, at), user, (serial, label, rests));
-        let Some((view, rule)) = standing? else {
+        let rested = (Some(serial), label, Some(rests));
+        let asked = (request, policy, at);
+        let Ok((view, rule)) = self.standing_for(asked, user, rested, When::Again)? else {
             return Ok(None);
         };
         let knows = rule.require.iter().any(|factor| factor.is_knowledge());
@@ -205,31 +213,110 @@ impl Login {
         }))
     }
 
-    /// The user and the rule, where all that an accept rested on is as it was.
+    /// An accept that waited for the peer's confirmation: it is told while all that it rested on is as it
+    /// was. Otherwise the refusal that is told in its place, on record.
+    pub async fn confirmed(
+        &self,
+        request: &LoginRequest<'_>,
+        accepted: &Accepted,
+    ) -> Result<LoginOutcome, CoreError> {
+        let began = Instant::now();
+        let outcome = self.confirmed_now(request, accepted).await;
+        match &outcome {
+            Ok(outcome) if matches!(outcome.answer, LoginAnswer::Reject) => {
+                let decision = Some(Decision::Reject);
+                self.core.latencies.took(request.channel, decision, began);
+                self.core.counters.decided(request.channel, outcome.reason);
+            }
+            // It was counted when it was decided.
+            Ok(_) => {}
+            Err(error) => {
+                self.core.counters.undecided(request.channel);
+                self.undecided.log(request, error);
+            }
+        }
+        outcome
+    }
+
+    async fn confirmed_now(
+        &self,
+        request: &LoginRequest<'_>,
+        accepted: &Accepted,
+    ) -> Result<LoginOutcome, CoreError> {
+        let policies = self.core.policies.load_full();
+        let policy = policy_of(request.client, &policies)?;
+        let at = self.core.window_time(request.at)?;
+        let Accepted {
+            user, serial, rule, ..
+        } = accepted;
+        let rested = (serial.as_ref(), rule, accepted.rests.as_ref());
+        let standing = self.standing_for((request, policy, at), user, rested, When::Confirmed)?;
+        let Err(reason) = standing.map(drop) else {
+            return Ok(LoginOutcome {
+                answer: LoginAnswer::Accept(accepted.clone()),
+                reason: Reason::RepeatedOk,
+                proven: Vec::new(),
+                delay: Duration::ZERO,
+            });
+        };
+        let evidence = Evidence::Refused(reason);
+        let mut attempt = attempt(
+            request,
+            accepted.login,
+            (user.to_string(), policy),
+            evidence,
+            at,
+        );
+        attempt.rule = Some(Arc::clone(rule));
+        attempt.note = Note {
+            always: Some(format!("the accept of {} {NOT_TOLD}", accepted.login)),
+            ..Note::default()
+        };
+        let settled = self.core.store.attempt(attempt).await?;
+        let reason = settled.map_or(reason, |verdict| verdict.reason);
+        Ok(self.rejected(request, policy, reason))
+    }
+
+    /// The user and the rule, where all that an accept rested on is as it was; else what is not.
     fn standing_for<'p>(
         &self,
         (request, policy, at): (&LoginRequest<'_>, &'p Policy, UnixTime),
         user: &UserKey,
-        (serial, label, rests): (&Serial, &Arc<str>, &Rests),
-    ) -> Result<Option<(View, &'p Rule)>, CoreError> {
-        let view = self.core.store.view(user)?;
-        let Some(view) = view.filter(|view| !view.user.disabled) else {
-            return Ok(None);
+        (serial, label, rests): (Option<&Serial>, &Arc<str>, Option<&Rests>),
+        when: When,
+    ) -> Result<Result<(View, &'p Rule), Reason>, CoreError> {
+        let Some(view) = self.core.store.view(user)? else {
+            return Ok(Err(Reason::UnknownUser));
         };
-        let rule = policy.decide(&facts(request, &view, at)).rule();
-        let rule = rule.filter(|rule| rule.label == *label && request.client.takes(request.method));
-        let (Some(rule), Some(token)) = (rule, usable(&view, serial, at)) else {
-            return Ok(None);
+        if view.user.disabled {
+            return Ok(Err(Reason::UserDisabled));
+        }
+        let rule = match (when, rests) {
+            // The policy is the same text, see below: a rule that held when the login began is not asked again.
+            (When::Confirmed, Some(_)) => policy.rules.iter().find(|rule| rule.label == *label),
+            _ => {
+                let rule = policy.decide(&facts(request, &view, at)).rule();
+                rule.filter(|rule| rule.label == *label)
+            }
         };
-        let credentials = self.bound_to(rule, &view)?.revision;
-        let outage = self.relief(rule, at)?.is_some();
-        let now = Rests::of(
-            (request.client, policy),
-            &view,
-            (credentials, token, outage),
-        );
-        if now != *rests {
-            return Ok(None);
+        let Some(rule) = rule.filter(|_| request.client.takes(request.method)) else {
+            return Ok(Err(Reason::NoRule));
+        };
+        let token = serial.map_or(Some(0), |serial| usable(&view, serial, at));
+        let Some(token) = token else {
+            return Ok(Err(Reason::NotActive));
+        };
+        if let Some(rests) = rests {
+            let credentials = self.bound_to(rule, &view)?.revision;
+            let outage = self.relief(rule, at)?.is_some();
+            let now = Rests::of(
+                (request.client, policy),
+                &view,
+                (credentials, token, outage),
+            );
+            if now != *rests {
+                return Ok(Err(Reason::StaleChallenge));
+            }
         }
         let case = Case {
             request,
@@ -238,8 +325,11 @@ impl Login {
             at,
             least: 0,
         };
-        let open = self.unblocked(case, &view)?.is_ok();
-        Ok(open.then_some((view, rule)))
+        let open = match when {
+            When::Again => self.unblocked(case, &view)?,
+            When::Confirmed => unlocked(case, &view),
+        };
+        Ok(open.map(|()| (view, rule)))
     }
 
     fn rejected(
@@ -256,6 +346,33 @@ impl Login {
         }
     }
 }
+
+/// Why an accept is looked at once more.
+#[derive(Clone, Copy)]
+enum When {
+    /// Another packet of the attempt is answered.
+    Again,
+    /// The peer has confirmed it.
+    Confirmed,
+}
+
+/// Whether the user is not locked. A pause is none, but may hide a lock that goes on behind it.
+fn unlocked(case: Case<'_, '_>, view: &View) -> Result<(), Reason> {
+    let source = case.request.source.map(Source::from);
+    let check = |at: UnixTime| view.state.check(source, &case.policy.lockout, at);
+    let blocked = match check(case.at) {
+        Err(Blocked::Throttled { until }) => check(until),
+        other => other,
+    };
+    match blocked {
+        Err(Blocked::Locked { .. }) => Err(Reason::Locked),
+        Ok(()) | Err(Blocked::Throttled { .. }) => Ok(()),
+    }
+}
+
+/// What the audit says of an accept that something overtook.
+const NOT_TOLD: &str = "waited for the peer's confirmation and was not sent: the user, the token or what else it \
+                        rested on was changed meanwhile";
 
 /// The revision of a user's token that is in use.
 fn usable(view: &View, serial: &Serial, at: UnixTime) -> Option<u64> {

@@ -123,7 +123,7 @@ pub struct Challenged {
 }
 
 /// What goes with an accept.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Accepted {
     /// The login that consumed what was presented: this request, or the one whose answer is given again.
     pub login: RequestId,

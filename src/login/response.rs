@@ -19,18 +19,16 @@
 
 use crate::login::candidates::Slot;
 use crate::login::case::Case;
-use crate::login::match_otp::{Usable, parameters};
+use crate::login::match_otp::{MOST, Usable, codes};
 use crate::login::read::Refusal;
 use crate::login::round::{Form, Response, is_match};
 use crate::model::credential::Credentials;
 use crate::model::kind::Kind;
 use crate::model::reason::Reason;
-use crate::otp::totp::Window;
-use crate::otp::{Code, Digits, card, hotp, recovery, totp};
+use crate::otp::{Code, Digits, recovery};
+use crate::policy::Factor;
 use crate::policy::split::CodePart;
-use crate::policy::{Factor, OtpWindows};
 use crate::secret::SecretString;
-use crate::time::UnixTime;
 
 /// What stands for what was typed.
 pub(crate) struct Told {
@@ -184,60 +182,6 @@ fn joined(
         .collect();
     SecretString::new(parts.join(between))
 }
-
-/// Every code that is right now, or was used last, of tokens whose codes can be made again here.
-fn codes(tokens: &[Usable<'_>], windows: &OtpWindows, at: UnixTime) -> Vec<SecretString> {
-    let mut texts = Vec::new();
-    for (token, state) in tokens {
-        let (key, moving) = (&token.key, state.moving);
-        let made: Vec<Code> = match token.kind {
-            Kind::Totp => {
-                let window = Window {
-                    back: windows.back,
-                    ahead: windows.ahead,
-                };
-                totp::codes(key, parameters(token), at, moving.drift, window).collect()
-            }
-            Kind::Hotp => {
-                let (from, ahead) = (moving.next(), windows.look_ahead);
-                hotp::codes(key, token.algorithm, token.digits, from, ahead).collect()
-            }
-            Kind::Card => {
-                let pair = state.issued.and_then(|drawn| drawn.pair);
-                let answer = pair.and_then(|pair| card::answer(key, token.tail(), pair));
-                answer.into_iter().collect()
-            }
-            Kind::Recovery => {
-                for code in recovery::sheet(key, recovery::MAX) {
-                    let text = code.expose();
-                    let plain = text.replace('-', "");
-                    for form in [
-                        text.to_owned(),
-                        text.to_lowercase(),
-                        plain.to_lowercase(),
-                        plain,
-                    ] {
-                        texts.push(SecretString::new(form));
-                    }
-                }
-                continue;
-            }
-            _ => continue,
-        };
-        texts.extend(made.iter().map(Code::expose));
-        if let Some(last) = moving
-            .last
-            .filter(|_| !made.is_empty() && token.kind != Kind::Card)
-        {
-            let code = hotp::generate(key, token.algorithm, token.digits, last);
-            texts.push(code.expose());
-        }
-    }
-    texts
-}
-
-/// Most texts that are tried for one response: about a millisecond of MS-CHAPv2.
-pub(crate) const MOST: usize = 1024;
 
 const HASHED_PASSWORD: &str = "a password is kept hashed and cannot be tried; let the NAS send PAP, or \
                                EAP-TTLS with PAP inside";

@@ -84,6 +84,17 @@ pub struct DecisionEvent {
     pub latency: u32,
 }
 
+impl DecisionEvent {
+    /// What the note says where this attempt made a lock begin that does not end by itself.
+    pub const FOR_GOOD: &str = "locked until an administrator unlocks";
+
+    /// Whether this attempt made a lock begin that does not end by itself.
+    pub fn locks_for_good(&self) -> bool {
+        let note = self.note.as_deref().unwrap_or_default();
+        self.locked && note.contains(Self::FOR_GOOD)
+    }
+}
+
 /// What a client said of itself and of the person's line, as it was sent: names to search by, never
 /// proof of anything.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

@@ -24,7 +24,7 @@
 use crate::model::attempt::{
     Attempt, Compared, Comparison, Current, DriftRule, Evidence, Repeated, Stale, Success, Verdict,
 };
-use crate::model::audit::{Channel, Purpose};
+use crate::model::audit::{Channel, DecisionEvent, Purpose};
 use crate::model::credential::Knowledge;
 use crate::model::id::Serial;
 use crate::model::issue::{Issued, Sends};
@@ -56,7 +56,7 @@ pub fn settle(attempt: &Attempt, current: &Current) -> Result<Verdict, Stale> {
     let spent = |answer| user.has_answered(answer, attempt.at);
     if compared.answers.is_some_and(spent) {
         return refusal(Reason::StaleChallenge).map(|verdict| Verdict {
-            note: Some("the challenge was answered before, or many later ones were"),
+            note: Some(ANSWERED_BEFORE),
             ..verdict
         });
     }
@@ -358,7 +358,7 @@ impl Attempt {
             locked: locks(&current.user, &user, self.at),
             source: self.source_failed_by(&current.user, current),
             activates: false,
-            note: locked_by_year(&current.user, &user, &self.lockout, self.at),
+            note: locked_for_good(&current.user, &user, &self.lockout, self.at),
             user: Some(user),
             tokens: Vec::new(),
         };
@@ -538,19 +538,30 @@ fn locks(before: &UserState, after: &UserState, at: UnixTime) -> bool {
     locked(after) > locked(before) || (hard(after) && !hard(before))
 }
 
-/// Says so where it is the count of a year that locks for good, with few failures on record.
-fn locked_by_year(
+/// Says so where a lock for good begins, and where it is the count of a year that locks with few failures on record.
+/// The places that are known may be locked later than all others.
+fn locked_for_good(
     before: &UserState,
     after: &UserState,
     lockout: &Lockout,
     at: UnixTime,
 ) -> Option<&'static str> {
-    let hard = |state: &UserState| state.throttle.block == Block::Hard;
+    let hard = |state: &UserState| {
+        let known = state.known.iter().map(|known| known.throttle);
+        let all = known.chain([state.throttle]);
+        all.filter(|one| one.block == Block::Hard).count()
+    };
+    if hard(after) <= hard(before) {
+        return None;
+    }
     let few = after.failures() < lockout.hard_lock_after.saturating_sub(lockout.lock_after);
     let year = few && after.is_year_spent(lockout, at);
-    (year && hard(after) && !hard(before)).then_some(YEAR)
+    Some(if year { YEAR } else { DecisionEvent::FOR_GOOD })
 }
 
+/// What the audit says of a second answer to a challenge.
+pub(crate) const ANSWERED_BEFORE: &str =
+    "the challenge was answered before, or many later ones were";
 /// What the audit says of an accept that brings a token into use.
 const FIRST_CODE: &str = "its first right code: the token is in use from now on";
 /// What the audit says of a lock for good after few failures.

@@ -50,6 +50,16 @@ impl Source {
         }
     }
 
+    /// The whole of what a subscriber is given, whose share of the server it takes: of IPv6 the /56. Shares by /64
+    /// would give a home of 256 networks 256 of them. Failures are counted by the source itself.
+    #[must_use]
+    pub const fn site(self) -> Self {
+        match self {
+            Self::V4(_) => self,
+            Self::V6(prefix) => Self::V6((u64::from_be_bytes(prefix) & !0xff).to_be_bytes()),
+        }
+    }
+
     /// Reads [`Source::octets`].
     pub fn from_octets(octets: &[u8]) -> Option<Self> {
         match octets.len() {
@@ -116,6 +126,10 @@ mod tests {
         assert_eq!(shown("::ffff:203.0.113.7"), "203.0.113.7");
         assert_eq!(shown("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
         assert_eq!(shown("2001:db8:1:2::9"), shown("2001:db8:1:2:3:4:5:6"));
+        let site = |address: &str| Source::from(address.parse::<IpAddr>().unwrap()).site();
+        assert_eq!(site("2001:db8:1:200::1"), site("2001:db8:1:2ff::1"));
+        assert_ne!(site("2001:db8:1:200::1"), site("2001:db8:1:300::1"));
+        assert_ne!(site("192.0.2.1"), site("192.0.2.2"));
         for address in ["192.0.2.1", "2001:db8::1"] {
             let source = Source::from(address.parse::<IpAddr>().unwrap());
             assert_eq!(Source::from_octets(source.octets()), Some(source));

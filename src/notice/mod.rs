@@ -41,6 +41,8 @@ pub struct Notice {
     pub client: Option<String>,
     /// The policy that decided, when one did.
     pub policy: Option<String>,
+    /// Whether it is of a lock that only an administrator ends.
+    pub for_good: bool,
     /// Of a user who was removed, the addresses for the notice.
     pub left: Option<Box<User>>,
     /// When.
@@ -157,11 +159,12 @@ impl Notice {
         named.or_else(|| policies.resolve(None))
     }
 
-    /// Whether a policy asks for it.
+    /// Whether a policy asks for it, or leaves it at what everyone is told.
     pub fn is_wanted(&self, policies: &Policies) -> bool {
         let tells = |policy: &Policy| {
             let mut events = self.topic.events().iter();
-            events.any(|event| policy.notify.tells(*event))
+            let asked = events.any(|event| policy.notify.tells(*event));
+            asked || (self.for_good && policy.notify.unsaid)
         };
         self.policy(policies).is_some_and(tells)
     }
@@ -195,6 +198,7 @@ fn decided(event: &DecisionEvent, record: &AuditRecord) -> Option<Notice> {
         target: target.map(ToString::to_string),
         client: Some(event.client.to_string()),
         policy: policy.map(|(policy, _)| policy.to_owned()),
+        for_good: event.locks_for_good(),
         left: None,
         at: record.at,
     })
@@ -245,6 +249,7 @@ fn changed(event: &ChangeEvent, at: UnixTime) -> Option<Notice> {
         target: (!of_user).then(|| event.target.clone()),
         client: None,
         policy: None,
+        for_good: false,
         left: None,
         at,
     })
@@ -293,6 +298,7 @@ fn removed(event: &ChangeEvent, record: &AuditRecord) -> Option<Notice> {
         target: None,
         client: None,
         policy: None,
+        for_good: false,
         left: Some(Box::new(left)),
         at: record.at,
     })

@@ -223,6 +223,29 @@ fn every_purpose_and_reason() {
     }
 }
 
+/// A policy that does not say what is told leaves the lock that only an administrator ends.
+#[test]
+fn a_lock_for_good_is_told_unless_the_policy_says_what_is() {
+    let rule = "[[rule]]\nname = \"staff\"\nrequire = [\"otp\"]\n";
+    let mut for_good = decision(Purpose::Login, Reason::WrongCode, true);
+    if let Happened::Decision(event) = &mut for_good.event {
+        event.note = Some(format!("seen; {}", DecisionEvent::FOR_GOOD));
+    }
+    let timed = decision(Purpose::Login, Reason::WrongCode, true);
+    for (notify, told) in [
+        ("", [true, false]),
+        ("[notify]\nevents = []\n", [false, false]),
+        ("[notify]\nevents = [\"recovery\"]\n", [false, false]),
+        ("[notify]\nevents = [\"lock\"]\n", [true, true]),
+    ] {
+        let text = format!("{rule}{notify}");
+        let source = crate::diagnostic::Source::new("vpn.toml", text);
+        let policies = Policies::parse(&[source], &|_, _| Ok(())).unwrap();
+        let wanted = [&for_good, &timed].map(|one| notice(one).unwrap().is_wanted(&policies));
+        assert_eq!(wanted, told, "{notify}");
+    }
+}
+
 #[test]
 fn a_record_without_a_user_makes_no_notice() {
     let mut no_user = change("token_revoke", None);

@@ -33,7 +33,7 @@ use crate::core::Core;
 use crate::core::issue::note;
 use crate::model::audit::{AuditRecord, Event};
 use crate::notice::{Notice, notice};
-use crate::policy::Policy;
+use crate::policy::{Medium as Wish, Policy};
 use crate::secret::random;
 use crate::store::{By, Change, Records, StoreError};
 use crate::time::UnixTime;
@@ -96,10 +96,21 @@ pub async fn run(core: Arc<Core>, gauges: Arc<Gauges>, shutdown: CancellationTok
     }
 }
 
-/// Whether a policy that someone is judged by tells users anything.
+/// Whether a policy that someone is judged by tells users anything. Where it does not say so itself, nothing is looked at
+/// or put on record without a gateway.
 fn is_wanted(core: &Core) -> bool {
     let policies = core.policies();
-    let tells = |policy: Option<&Policy>| policy.is_some_and(|one| !one.notify.events.is_empty());
+    let gateways = core.courier().gateways();
+    let carried = |wish: &Wish| {
+        let mut media = gateways.iter().flat_map(|gateway| &gateway.media);
+        media.any(|medium| medium.as_str() == wish.as_str())
+    };
+    let tells = |policy: Option<&Policy>| {
+        policy.is_some_and(|Policy { notify, .. }| {
+            let unsaid = notify.unsaid && notify.media.iter().any(carried);
+            unsaid || !notify.events.is_empty()
+        })
+    };
     let clients = core.clients.all();
     let mut named = clients.iter().filter_map(|client| client.policy.as_deref());
     tells(policies.resolve(None)) || named.any(|name| tells(policies.get(name)))

@@ -75,6 +75,7 @@ mod tests {
             target: None,
             client: None,
             policy: None,
+            for_good: false,
             left: None,
             at: NOW,
         }

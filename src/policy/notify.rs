@@ -3,12 +3,17 @@
 //! Threat: only the user can find out that an attacker enrolled a token in the user's name. A notice of it
 //! is worth as much as the way it takes is not in the attacker's hands; so the order is the
 //! operator's.
+//!
+//! Invariant: a user whom only an administrator can let in again is notified of it unless the policy says which events
+//! users are notified of.
 
-/// Which events users are notified of; by default none.
+/// Which events users are notified of.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Notify {
     /// The events; none twice.
     pub events: Vec<Event>,
+    /// Whether the policy names no events: then it is a lock that only an administrator ends.
+    pub unsaid: bool,
     /// The ways, the preferred one first; never empty, none twice.
     pub media: Vec<Medium>,
 }
@@ -17,6 +22,7 @@ impl Default for Notify {
     fn default() -> Self {
         Self {
             events: Vec::new(),
+            unsaid: true,
             media: Medium::ALL.to_vec(),
         }
     }

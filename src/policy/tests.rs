@@ -256,7 +256,7 @@ error: factor `push` is not supported by this version
 error: unknown key `rule.when.gruop`
  --> policies/vpn.toml:4:10
   |
-4 | when = { gruop = "x" }
+4 | when = { gruop =
   |          ^^^^^
   |
   = help: did you mean `group`?"#

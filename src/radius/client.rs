@@ -87,7 +87,7 @@ impl<T> Default for PrefixTable<T> {
 }
 
 /// A network inside `::ffff:0:0/96` is an IPv4 network.
-fn canonical(network: IpNet) -> IpNet {
+pub fn canonical(network: IpNet) -> IpNet {
     let mapped = |address: Ipv6Addr, length: u8| -> Option<Ipv4Net> {
         let address: Ipv4Addr = address.to_ipv4_mapped()?;
         Ipv4Net::new(address, length.checked_sub(96)?).ok()

@@ -19,7 +19,12 @@ pub(crate) fn catch_up(
         return fault(end.seq + 1, ENDS);
     }
     if !journal.stands(head)? {
-        return fault(head.seq, NOT_APPLIED);
+        // It cannot be read, with whole records behind it: the end is there, and the middle is damaged.
+        let what = match journal.read(head.seq, 1) {
+            Err(StoreError::Corrupt(what) | StoreError::File { what, .. }) => what,
+            _ => NOT_APPLIED,
+        };
+        return fault(head.seq, what);
     }
     while head.seq < end.seq {
         let next = head.seq + 1;

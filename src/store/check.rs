@@ -1,22 +1,23 @@
 //! Checks of `main.redb`: every row by itself, each table as a whole, and all of it against the journal.
 //!
 //! The first two need the file alone. The journal is read when they find something, or when someone
-//! asks: it says which row it is, and what stood there. Where it was pruned, a row that is missing or
-//! an older one that was put back is known to be there by the table's sum, not by name.
+//! asks: it says which row it is, and what stood there. Where it was pruned or is damaged, a row that is missing
+//! or an older one that was put back is known to be there by the table's sum, not by name.
 
 use std::collections::{HashMap, HashSet};
 
+use crate::store::catch_up::is_of_the_end;
 use crate::store::damage::{ALTERED, guarded, is_of_engine};
 use crate::store::error::disk;
 use crate::store::fold::Fold;
-use crate::store::journal::Journal;
+use crate::store::journal::{Head, Journal};
 use crate::store::main_file::{FileTable, Snapshot, read_whole};
 use crate::store::preload::Preload;
-use crate::store::record::{Entry, RowWrite, Table};
+use crate::store::record::{self, Entry, RowWrite, Table};
 use crate::store::rows::{Sum, Whole};
 use crate::store::seal::Sealer;
 use crate::store::wanted::{Stop, stopped};
-use crate::store::{ChainReport, StoreError, StoreReport, personal, rows};
+use crate::store::{ChainFault, ChainReport, StoreError, StoreReport, personal, rows};
 
 /// What a check found.
 #[derive(Debug, Default)]
@@ -53,18 +54,48 @@ impl Findings {
     }
 }
 
+/// Compares the newest records with the file before the first decision. A record that cannot be read for it is
+/// noted: it is damage, although `main.redb` holds what it changed.
+pub(crate) fn newest(fold: &Fold, journal: &Journal) {
+    match guarded(|| recent(fold, journal)) {
+        Ok(damaged) => journal.note_damage(damaged),
+        Err(error) => {
+            tracing::error!(%error, "the newest records could not be compared with main.redb");
+        }
+    }
+}
+
 /// Compares what the newest records wrote with the rows of the file, and names those that differ: what
 /// was used a moment before the daemon stopped must not be good again. Bounded by rows, so that it can be
 /// done before the first decision: a record of an import holds thousands of them.
-pub(crate) fn recent(fold: &Fold, journal: &Journal) -> Result<(), StoreError> {
+///
+/// Returns the newest record that is damaged, if it came to one. What is before it is not compared: a row may
+/// have been changed by what is missing.
+fn recent(fold: &Fold, journal: &Journal) -> Result<Option<ChainFault>, StoreError> {
     let mut newest: HashMap<(Table, Vec<u8>), Option<Vec<u8>>> = HashMap::new();
     let mut before = fold.applied().saturating_add(1);
-    while newest.len() < RECENT {
-        let records = journal.read_back(before, BACK)?;
+    let mut damaged = None;
+    while damaged.is_none() && newest.len() < RECENT {
+        let records = match journal.read_back(before, BACK) {
+            Err(StoreError::Corrupt(what) | StoreError::File { what, .. }) => {
+                let seq = before.saturating_sub(1);
+                damaged = Some(ChainFault { seq, what });
+                break;
+            }
+            records => records?,
+        };
         let Some(last) = records.last() else { break };
         before = last.seq;
         for record in records {
-            for write in Entry::decode(&record.body)?.writes.into_iter().rev() {
+            let entry = match Entry::decode(&record.body) {
+                Err(StoreError::Corrupt(what)) => {
+                    let seq = record.seq;
+                    damaged = Some(ChainFault { seq, what });
+                    break;
+                }
+                entry => entry?,
+            };
+            for write in entry.writes.into_iter().rev() {
                 newest
                     .entry((write.table, write.key))
                     .or_insert(write.value);
@@ -90,11 +121,43 @@ pub(crate) fn recent(fold: &Fold, journal: &Journal) -> Result<(), StoreError> {
             fold.damage().row(table, &key, what);
         }
     }
-    Ok(())
+    Ok(damaged)
+}
+
+/// Walks the chain from the first record that is kept to the last.
+pub(crate) fn chain(
+    fold: &Fold,
+    journal: &Journal,
+    sealer: &Sealer,
+    progress: &dyn Fn(u64) -> Result<(), StoreError>,
+) -> Result<ChainReport, StoreError> {
+    let mut start = match pruned(fold, sealer) {
+        Err(StoreError::Corrupt(what)) => {
+            let fault = Some(ChainFault { seq: 1, what });
+            let (first, good) = (1, 0);
+            return Ok(ChainReport { first, good, fault });
+        }
+        start => start?.unwrap_or_default(),
+    };
+    loop {
+        let report = journal.verify(start, fold.head(), progress)?;
+        let present = pruned(fold, sealer)?.unwrap_or_default();
+        if report.fault.is_none() || present == start {
+            return Ok(report);
+        }
+        // Pruned while it was read: what seems missing went by that.
+        start = present;
+    }
+}
+
+/// The link before the first audit record that is kept, if any were pruned.
+pub(crate) fn pruned(fold: &Fold, sealer: &Sealer) -> Result<Option<Head>, StoreError> {
+    let read = |row: &[u8]| record::pruned(row, sealer);
+    fold.reader().get(Table::Settings, record::PRUNED, read)
 }
 
 /// Checks the whole file. The journal is read for tables that are not as they should be, or for all
-/// when `thorough`.
+/// when `thorough`; where it is damaged, the file by itself.
 pub(crate) fn whole(
     fold: &Fold,
     journal: &Journal,
@@ -130,12 +193,53 @@ pub(crate) fn whole(
             }
         }
         findings.rows = 0;
-        compare(fold, journal, sealer, &suspects, stop, &mut findings)?;
-        Ok(findings)
+        match compare(fold, journal, sealer, &suspects, stop, &mut findings) {
+            Ok(()) => Ok(findings),
+            // The journal does not say what stands in the file.
+            Err(StoreError::Corrupt(_) | StoreError::File { .. }) => alone(fold, sealer, stop),
+            Err(error) => Err(error),
+        }
     })
 }
 
-/// Compares everything with everything.
+/// Checks the file by itself: each row by its tag, each table by its sum.
+fn alone(fold: &Fold, sealer: &Sealer, stop: Stop<'_>) -> Result<Findings, StoreError> {
+    let mut findings = Findings::default();
+    let (snapshot, whole) = look(fold, sealer)?;
+    for table in Table::ALL {
+        let file = snapshot.table(table);
+        let mut altered = Vec::new();
+        let survey = guarded(|| {
+            survey((file, table), sealer, stop, |key, row| {
+                if row.is_none() {
+                    altered.push(key.to_vec());
+                }
+            })
+        });
+        let Some(survey) = readable(table, survey, &mut findings)? else {
+            continue;
+        };
+        findings.rows += survey.rows;
+        findings
+            .damaged
+            .extend(altered.into_iter().map(|key| Damaged {
+                table,
+                key,
+                what: ALTERED,
+            }));
+        match whole.sums.of(table) {
+            Sum::Known(sum) if !survey.bad && sum != survey.sum => {
+                findings.tables.push((table, UNTOLD));
+            }
+            Sum::Known(_) if !survey.bad => {}
+            _ => findings.unproven.push(table),
+        }
+    }
+    Ok(findings)
+}
+
+/// Compares everything with everything. Records of a chain that is broken are not believed: then the file is checked
+/// by itself.
 pub(crate) fn report(
     fold: &Fold,
     journal: &Journal,
@@ -143,7 +247,13 @@ pub(crate) fn report(
     chain: ChainReport,
     stop: Stop<'_>,
 ) -> Result<StoreReport, StoreError> {
-    let findings = match whole(fold, journal, sealer, true, stop) {
+    let broken = chain.fault.as_ref();
+    let findings = if broken.is_some_and(|fault| !is_of_the_end(fault.what)) {
+        fold.reading(|| alone(fold, sealer, stop))
+    } else {
+        whole(fold, journal, sealer, true, stop)
+    };
+    let findings = match findings {
         Ok(findings) => findings,
         // Named by what is known to be damaged.
         Err(error) if is_of_engine(&error) => Findings::default(),
@@ -455,5 +565,7 @@ const OLDER: &str = "an older row was put back; the journal holds the newer one"
 const PUT_BACK: &str = "the row was removed by a change, and was put back";
 const NOT_WHOLE: &str =
     "rows are missing, or older ones were put back, and the journal of that time was pruned";
+const UNTOLD: &str =
+    "rows are missing, or older ones were put back, and the damaged journal does not say which";
 const UNREADABLE: &str = "a page of the table cannot be read";
 const DISORDER: StoreError = StoreError::Corrupt("the rows of a table are out of order");

@@ -2,15 +2,16 @@
 
 use crate::model::audit::{ChangeEvent, Event};
 use crate::model::id::RequestId;
-use crate::model::token::LifeCycle;
+use crate::model::token::{LifeCycle, Token, TokenState};
+use crate::model::user_key::UserKey;
 use crate::secret::{SystemEntropy, random};
 use crate::store::error::disk;
 use crate::store::floor::Floor;
 use crate::store::main_file::Snapshot;
-use crate::store::record::{Entry, RowWrite, Table, TokenRow};
+use crate::store::record::{Entry, FLOOR, RowWrite, Table, TokenRow};
 use crate::store::seal::Sealer;
 use crate::store::transition::rows::{put, user_state_write};
-use crate::store::{StoreError, record};
+use crate::store::{Store, StoreError, record};
 use crate::time::UnixTime;
 
 /// The rows as they are, and when codes may have been used the last time.
@@ -45,9 +46,49 @@ impl<'a> Closing<'a> {
         }
     }
 
-    /// The keys of all users.
-    pub(super) fn users(&self) -> Result<Vec<Vec<u8>>, StoreError> {
-        self.keys(Table::Users, b"")
+    /// The keys of all users, and of others under whose name tokens lie: a user whose row was lost may be added
+    /// again.
+    pub(super) fn owners(&self) -> Result<Vec<Vec<u8>>, StoreError> {
+        let mut owners = self.keys(Table::Users, b"")?;
+        let stock = record::user_key(&UserKey::stock());
+        let mut others: Vec<Vec<u8>> = Vec::new();
+        self.each(Table::Tokens, b"", |key| {
+            let owner = record::owner_prefix(key).and_then(|prefix| prefix.strip_suffix(b"\0"));
+            let Some(owner) = owner.filter(|owner| *owner != stock.as_slice()) else {
+                return;
+            };
+            let known = owners.binary_search_by(|user| user.as_slice().cmp(owner));
+            if known.is_err() && others.last().is_none_or(|last| last != owner) {
+                others.push(owner.to_vec());
+            }
+        })?;
+        owners.append(&mut others);
+        Ok(owners)
+    }
+
+    /// The keys of the tokens in stock.
+    pub(super) fn stock(&self) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.keys(Table::Tokens, &record::tokens_prefix(&UserKey::stock()))
+    }
+
+    /// What closes tokens in stock, and which: a lost record may have given one to a user.
+    pub(super) fn in_stock(
+        &self,
+        keys: &[Vec<u8>],
+    ) -> Result<(Option<Entry>, Vec<String>), StoreError> {
+        let prefix = record::tokens_prefix(&UserKey::stock());
+        let (mut writes, mut closed) = (Vec::new(), Vec::new());
+        for key in keys {
+            let serial = record::last_part(key, &prefix)?;
+            if let Some(what) = self.token(key, serial, &mut writes)? {
+                closed.push(format!("in stock {serial}: {what}"));
+            }
+        }
+        let tokens = writes.len();
+        let detail = format!("codes of {tokens} tokens that may have been used are void");
+        let made = !writes.is_empty();
+        let entry = made.then(|| self.entry("tokens in stock".to_owned(), None, detail, writes));
+        Ok((entry.transpose()?, closed))
     }
 
     /// What closes a user's codes, and which tokens that are. A user without tokens has no record of their
@@ -58,10 +99,13 @@ impl<'a> Closing<'a> {
         others: &mut Vec<RowWrite>,
     ) -> Result<(Option<Entry>, Vec<String>), StoreError> {
         let name = record::owner(key)?.to_string();
-        let state = self.row(Table::UserStates, key)?;
-        let state = state.map(|row| record::user_state(&row)).transpose()?;
-        let state = self.floor.user(state.unwrap_or_default());
-        let mut writes = vec![user_state_write(key.to_vec(), &state)?];
+        let mut writes = Vec::new();
+        if self.row(Table::Users, key)?.is_some() {
+            let state = self.row(Table::UserStates, key)?;
+            let state = state.map(|row| record::user_state(&row)).transpose()?;
+            let state = self.floor.user(state.unwrap_or_default());
+            writes.push(user_state_write(key.to_vec(), &state)?);
+        }
         let mut closed = Vec::new();
         let prefix = [key, b"\0"].concat();
         for key in self.keys(Table::Tokens, &prefix)? {
@@ -88,13 +132,14 @@ impl<'a> Closing<'a> {
         Ok((Some(entry), closed.collect()))
     }
 
-    /// One record about users of whom no token was closed.
+    /// One record about users of whom no token was closed that could come into use.
     pub(super) fn others(&self, writes: Vec<RowWrite>) -> Result<Option<Entry>, StoreError> {
-        let states = writes
-            .iter()
-            .filter(|write| write.table == Table::UserStates);
-        let users = states.count();
-        let detail = format!("challenges that were handed out to {users} users are void");
+        let of = |table: Table| writes.iter().filter(|write| write.table == table).count();
+        let (users, ended) = (of(Table::UserStates), of(Table::TokenStates));
+        let mut detail = format!("challenges that were handed out to {users} users are void");
+        if ended > 0 {
+            push!(detail, "; codes of {ended} tokens that ended are void");
+        }
         let target = "users without a token to close".to_owned();
         let made = !writes.is_empty();
         made.then(|| self.entry(target, None, detail, writes))
@@ -124,25 +169,28 @@ impl<'a> Closing<'a> {
         let closed = self
             .floor
             .token(&state, (kind, row.state()?), row.period()?);
-        let Some(closed) = closed else {
-            return Ok(None);
-        };
         let state = record::token_state_row(&closed.state)?;
         writes.push(put(Table::TokenStates, name.to_vec(), state));
         if closed.suspended {
             row.set_state(LifeCycle::Suspended);
             writes.push(put(Table::Tokens, key.to_vec(), row.changed()?));
         }
-        Ok(Some(closed.what.replace("SERIAL", serial)))
+        Ok(closed.what.map(|what| what.replace("SERIAL", serial)))
     }
 
-    /// What closes the tokens that are gone, for when the same key is enrolled again.
-    pub(super) fn retired(&self) -> Result<Option<Entry>, StoreError> {
+    /// The keys of the rows of tokens that are gone.
+    pub(super) fn gone(&self) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.keys(Table::Retired, b"")
+    }
+
+    /// What closes tokens that are gone, for when the same key is enrolled again.
+    pub(super) fn retired(&self, keys: &[Vec<u8>]) -> Result<Option<Entry>, StoreError> {
         let mut writes = Vec::new();
-        for key in self.keys(Table::Retired, b"")? {
-            if let Some(row) = self.row(Table::Retired, &key)? {
+        for key in keys {
+            if let Some(row) = self.row(Table::Retired, key)? {
                 let retired = self.floor.retired(record::retired(&row)?);
-                writes.push(put(Table::Retired, key, record::retired_row(&retired)?));
+                let row = record::retired_row(&retired)?;
+                writes.push(put(Table::Retired, key.clone(), row));
             }
         }
         let target = "tokens that are gone".to_owned();
@@ -182,14 +230,42 @@ impl<'a> Closing<'a> {
 
     fn keys(&self, table: Table, prefix: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
         let mut keys = Vec::new();
+        self.each(table, prefix, |key| keys.push(key.to_vec()))?;
+        Ok(keys)
+    }
+
+    fn each(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<(), StoreError> {
         for row in self.snapshot.table(table).range(prefix..).map_err(disk)? {
             let (key, _) = row.map_err(disk)?;
             if !key.value().starts_with(prefix) {
                 break;
             }
-            keys.push(key.value().to_vec());
+            take(key.value());
         }
-        Ok(keys)
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Where a token begins whose key comes from outside. After a restore, a repair or the acceptance of an older
+    /// store its codes may have been used under a record that is lost: it is closed as the tokens of that time were,
+    /// and a counter is not known before a resynchronisation.
+    pub(crate) fn begun(
+        &self,
+        token: &Token,
+        state: &TokenState,
+    ) -> Result<TokenState, StoreError> {
+        let floor = self.rows().get(Table::Settings, FLOOR, record::time)?;
+        let Some(floor) = floor.filter(|_| token.kind.is_keyed()) else {
+            return Ok(*state);
+        };
+        let life = (token.kind, token.state);
+        Ok(Floor(floor).token(state, life, token.period).state)
     }
 }
 

@@ -3,7 +3,8 @@
 //! A lost record may have consumed a code. So no code is left open that may have been used before `at`:
 //! time-based ones up to the latest step that could be accepted by then, codes that were issued, recovery
 //! codes and challenges. How far a counter has moved cannot be told: its token is suspended until it is
-//! resynchronised, which goes forward only.
+//! resynchronised, which goes forward only. The same holds for a key that comes from outside later on: a lost
+//! record may have enrolled it, and others may have used its codes.
 
 use std::time::Duration;
 
@@ -28,21 +29,19 @@ pub(crate) struct Closed {
     pub(crate) state: TokenState,
     /// Whether it was in use, and accepts nothing until it is resynchronised and resumed.
     pub(crate) suspended: bool,
-    /// In words for people; `SERIAL` stands for its name.
-    pub(crate) what: String,
+    /// In words for people; `SERIAL` stands for its name. None of a token that has ended: it accepts nothing, and is
+    /// closed for what may come after its end (a clock that was ahead is put right, its key is enrolled again).
+    pub(crate) what: Option<String>,
 }
 
 impl Floor {
-    /// A token's state; `None` when there is nothing to close.
+    /// A token's state.
     pub(crate) fn token(
         self,
         state: &TokenState,
         (kind, life): (Kind, LifeCycle),
         period: Period,
-    ) -> Option<Closed> {
-        if matches!(life, LifeCycle::Revoked | LifeCycle::Expired) {
-            return None;
-        }
+    ) -> Closed {
         // One that is not in use comes into use only when it was resynchronised, too.
         let active = life == LifeCycle::Active;
         let before = *state;
@@ -69,6 +68,9 @@ impl Floor {
                 LifeCycle::Suspended => {
                     "before it is resumed (oncegate token resume SERIAL): oncegate token resync SERIAL"
                 }
+                LifeCycle::Unassigned => {
+                    "when it is assigned: oncegate token resync SERIAL, then oncegate token confirm SERIAL"
+                }
                 _ => {
                     "before it is confirmed (oncegate token confirm SERIAL): oncegate token resync SERIAL"
                 }
@@ -89,11 +91,12 @@ impl Floor {
             }
             _ => "issued codes are void".to_owned(),
         };
-        Some(Closed {
+        let ended = matches!(life, LifeCycle::Revoked | LifeCycle::Expired);
+        Closed {
             state,
             suspended: active && counts,
-            what,
-        })
+            what: (!ended).then_some(what),
+        }
     }
 
     fn moving(self, moving: Moving, period: Period) -> Moving {
@@ -161,6 +164,7 @@ const WINDOW: u32 = 10;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::clock::Present;
     use crate::model::issue::{Issued, Sends, Way};
     use crate::otp::card::Pair;
     use crate::otp::issued::Mark;
@@ -168,7 +172,7 @@ mod tests {
 
     const NOW: UnixTime = UnixTime::from_secs(1_795_000_000);
 
-    fn closed(kind: Kind, life: LifeCycle, last: Option<u64>) -> Option<Closed> {
+    fn closed(kind: Kind, life: LifeCycle, last: Option<u64>) -> Closed {
         let moving = Moving {
             last,
             ..Moving::default()
@@ -184,7 +188,7 @@ mod tests {
     fn time_goes_behind_every_step_that_may_have_been_accepted() {
         let now = TimeStep::at(NOW, Period::THIRTY).get();
         for life in [LifeCycle::Active, LifeCycle::Pending, LifeCycle::Suspended] {
-            let after = closed(Kind::Totp, life, Some(now)).unwrap();
+            let after = closed(Kind::Totp, life, Some(now));
             assert!(!after.suspended);
             // A resynchronisation, the learned drift, and the window of a policy.
             assert!(!after.state.moving.is_unused(now + 20 + 2 + 10));
@@ -194,8 +198,42 @@ mod tests {
             assert_eq!(after.state.refused_until(NOW), Some((NOW, end)));
             assert_eq!(after.state.refused_until(end), None);
         }
-        let later = closed(Kind::Totp, LifeCycle::Active, Some(now + 99)).unwrap();
+        let later = closed(Kind::Totp, LifeCycle::Active, Some(now + 99));
         assert_eq!(later.state.moving.last, Some(now + 99));
+    }
+
+    /// A lost record of the time ahead may have used codes of it: for a key that comes from outside nothing is lowered,
+    /// for the others no more is opened.
+    #[test]
+    fn a_clock_that_is_put_right_opens_no_code_that_a_lost_record_may_have_used() {
+        let period = Period::THIRTY;
+        let ahead = NOW.plus(Duration::from_hours(365 * 24));
+        let present = Present {
+            at: NOW,
+            lock_for: Duration::ZERO,
+            ahead_from: Some(ahead),
+        };
+        let life = (Kind::Totp, LifeCycle::Active);
+        let closed = Floor(ahead).token(&TokenState::default(), life, period);
+        let gone = Floor(ahead).retired(Retired {
+            serial: "TOTP-A".parse().unwrap(),
+            period: Some(period),
+            moving: Moving::default(),
+        });
+        let (now, end) = (
+            TimeStep::at(NOW, period).get(),
+            TimeStep::at(Floor(ahead).end(period), period).get(),
+        );
+        for steps in [None, Some(&[][..])] {
+            let token = present.token(&closed.state, Kind::Totp, period, steps);
+            let gone = present.moving(gone.moving, period, steps);
+            for moving in [closed.state.moving, token.moving, gone] {
+                for step in [now, now + 1, u64::midpoint(now, end), end] {
+                    assert!(!moving.is_unused(step), "{step} {moving:?}");
+                }
+                assert!(moving.is_unused(end + 1), "{moving:?}");
+            }
+        }
     }
 
     #[test]
@@ -205,14 +243,18 @@ mod tests {
             LifeCycle::Pending,
             LifeCycle::Suspended,
             LifeCycle::Requested,
+            LifeCycle::Unassigned,
+            LifeCycle::Revoked,
+            LifeCycle::Expired,
         ] {
-            let after = closed(Kind::Hotp, life, Some(5)).unwrap();
+            let after = closed(Kind::Hotp, life, Some(5));
+            let ended = matches!(life, LifeCycle::Revoked | LifeCycle::Expired);
+            assert_eq!(after.what.is_none(), ended, "{life}");
             assert_eq!(after.suspended, life == LifeCycle::Active);
             assert_eq!(after.state.moving.last, Some(5));
             assert_eq!(after.state.needs_resync(), Some(NOW), "{life}");
         }
-        assert_eq!(closed(Kind::Hotp, LifeCycle::Revoked, None), None);
-        let sheet = closed(Kind::Recovery, LifeCycle::Active, None).unwrap();
+        let sheet = closed(Kind::Recovery, LifeCycle::Active, None);
         assert!((0..32).all(|number| sheet.state.used.contains(number)));
         assert_eq!(sheet.state.throttle, Throttle::default());
         assert_eq!(sheet.state.sends, Sends::default());
@@ -238,7 +280,7 @@ mod tests {
         };
         let life = LifeCycle::Active;
         let after = Floor(NOW).token(&state, (Kind::Card, life), Period::THIRTY);
-        let after = after.unwrap().state;
+        let after = after.state;
         assert_eq!(after.moving.last, Some((1 + FAR) * PAIRS));
         let drawn = after.issued.unwrap();
         assert!(drawn.is_spent() && !drawn.is_unused(after.moving.last));

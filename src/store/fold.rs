@@ -123,9 +123,15 @@ impl Fold {
     /// [`identity::raise_format`].
     pub(crate) fn raise_format(&self) -> Result<(), StoreError> {
         if self.format() < FORMAT {
-            let file = self.file();
-            let file = file.as_ref().ok_or_else(closed)?;
-            guarded(|| identity::raise_format(&file.db))?;
+            let raised = match self.file().as_ref() {
+                Some(file) => guarded(|| identity::raise_format(&file.db)),
+                None => Err(closed()),
+            };
+            if raised.is_err() {
+                // The engine refuses everything after an error, and no checkpoint opens the file again: no row changed.
+                self.reopen();
+                return raised;
+            }
             self.format.store(FORMAT, Ordering::Relaxed);
         }
         Ok(())

@@ -50,6 +50,14 @@ impl Identity {
         }))
     }
 
+    /// The same in the higher format of both: what the newer one was kept for stays in the store.
+    pub(crate) fn in_format_of(self, other: &Self) -> Self {
+        Self {
+            format: self.format.max(other.format),
+            ..self
+        }
+    }
+
     /// Writes it to a file, with the next commit.
     pub(crate) fn put(&self, write: &redb::WriteTransaction) -> Result<(), StoreError> {
         let mut table = write.open_table(META).map_err(disk)?;

@@ -9,6 +9,7 @@ use crate::store::check::Findings;
 use crate::store::fold::Fold;
 use crate::store::journal::Journal;
 use crate::store::seal::Sealer;
+use crate::store::wanted::{Stop, stopped};
 use crate::store::writer::{Chore, Gauges};
 use crate::store::{StoreError, check, personal};
 
@@ -86,7 +87,22 @@ impl Keeper {
         let closing = || self.gauges.closing.load(Ordering::Relaxed);
         let wrong = personal::check(&self.fold, &self.sealer, &closing)?;
         self.fold.damage().personal(wrong);
-        check::whole(&self.fold, &self.journal, &self.sealer, false, &closing)
+        let found = check::whole(&self.fold, &self.journal, &self.sealer, false, &closing);
+        self.walk(&closing);
+        found
+    }
+
+    /// Walks the journal where some of it is known to be damaged, so that its first damaged record is named.
+    fn walk(&self, stop: Stop<'_>) {
+        if self.journal.damage().is_none() {
+            return;
+        }
+        let progress = |_: u64| if stop() { Err(stopped()) } else { Ok(()) };
+        match check::chain(&self.fold, &self.journal, &self.sealer, &progress) {
+            Ok(report) if report.fault.is_some() => self.journal.note_damage(report.fault),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "the damaged journal could not be walked"),
+        }
     }
 }
 

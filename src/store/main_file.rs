@@ -102,11 +102,17 @@ pub(crate) fn open(
     // An older main.redb that was put back does not know a key or a format that the journal's records need.
     if let Ok(Some(copy)) = Identity::copy(medium)
         && copy.store == identity.store
-        && let Ok(ring) = Keyring::unwrap(copy.store, master, &copy.data_key)
-        && (ring.keys(), copy.format) > (opened.keys(), identity.format)
     {
-        copy.write(&db)?;
-        (identity, opened) = (copy, ring);
+        let own = identity.clone();
+        identity = identity.in_format_of(&copy);
+        if let Ok(ring) = Keyring::unwrap(copy.store, master, &copy.data_key)
+            && ring.keys() > opened.keys()
+        {
+            (identity.data_key, opened) = (copy.data_key, ring);
+        }
+        if identity != own {
+            identity.write(&db)?;
+        }
     }
     let Identity {
         store, data_key, ..

@@ -116,8 +116,8 @@ pub use report::{
 pub use reseal::{Cursor, DataKeys};
 pub use seal::KeyPurpose;
 pub(crate) use transition::{
-    ADMINISTRATORS_ONLY, ALIAS_TAKEN, CARRIED, FROZEN, LOCKED_FOR_GOOD, NAME_IS_ALIAS, OTHER_USE,
-    OWN_REMOVAL, SEED_TAKEN,
+    ADMINISTRATORS_ONLY, ALIAS_TAKEN, CARRIED, FROZEN, LOCKED_FOR_GOOD, NAME_IS_ALIAS, OWN_REMOVAL,
+    SEED_TAKEN, SHARED_WITH_CONSOLE,
 };
 pub use transition::{
     By, Change, DeviceAct, DraftAct, GroupAct, Import, Loaded, LoadedFile, Prepared, Prunable,
@@ -191,7 +191,8 @@ impl Store {
         let (journal, mut appender) = guarded(|| {
             let medium = Arc::clone(&parts.medium);
             journal::open(medium, Arc::clone(&sealer), parts.segment_size)
-        })?;
+        })
+        .map_err(of_journal)?;
         let fold = Arc::new(fold);
         let (applied, end) = (fold.head(), appender.head());
         let found = match guarded(|| catch_up(&fold, &journal, end))? {
@@ -261,9 +262,7 @@ impl Store {
             threads.push(spawn("store-index", move || {
                 make_indexes(&journal, &ends, &work_is_over);
             })?);
-            if let Err(error) = guarded(|| check::recent(&fold, &reading.journal)) {
-                tracing::error!(%error, "the newest records could not be compared with main.redb");
-            }
+            check::newest(&fold, &reading.journal);
             let keeper = Keeper {
                 fold,
                 journal: Arc::clone(&reading.journal),
@@ -421,6 +420,7 @@ impl Store {
     /// How the store is.
     pub fn health(&self) -> Health {
         let fold = &self.reading.fold;
+        let (damaged, damage) = self.damage();
         Health {
             fault: self.fault(),
             queue: self.queue.as_ref().map_or(0, Queue::len),
@@ -430,10 +430,28 @@ impl Store {
             dirty: fold.dirty(),
             commits: self.gauges.commits.load(Ordering::Relaxed),
             records: self.gauges.records.load(Ordering::Relaxed),
-            damaged: fold.damage().count(),
-            damage: fold.damage().list(NAMED),
+            damaged,
+            damage,
             checkpoint: (self.gauges.checkpoint.load().as_ref()).map(ToString::to_string),
         }
+    }
+
+    /// How much is known to be damaged, and the first of it.
+    fn damage(&self) -> (u64, Vec<DamagedRow>) {
+        let rows = self.reading.fold.damage();
+        let journal = self.reading.journal.damage().map(|fault| DamagedRow {
+            table: JOURNAL,
+            key: Some(format!("record {}", fault.seq)),
+            what: fault.what.to_owned(),
+        });
+        let count = rows.count() + u64::from(journal.is_some());
+        let all = journal.into_iter().chain(rows.list(NAMED));
+        (count, all.take(NAMED).collect())
+    }
+
+    /// What opening found wrong with the journal, because of which nothing is decided.
+    pub fn broken(&self) -> Option<&ChainFault> {
+        self.reading.found.as_ref()
     }
 
     /// The latest time seen in any durable record. Decisions do not let time fall behind it.
@@ -464,6 +482,17 @@ impl Drop for Store {
                 tracing::error!("a store thread panicked");
             }
         }
+    }
+}
+
+/// An error at the opening of the journal; none of them is about `main.redb`, which a repair makes anew.
+fn of_journal(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Corrupt(what) => StoreError::File {
+            file: JOURNAL.to_owned(),
+            what,
+        },
+        error => error,
     }
 }
 
@@ -498,6 +527,8 @@ fn make_indexes(journal: &Journal, gauges: &Gauges, over: &mpsc::Receiver<()>) {
     }
 }
 
+/// As what is damaged is named.
+const JOURNAL: &str = "journal";
 const STOPPED: &str = "the store's writer has stopped; restart the daemon";
 /// Places in the writer's queue: half a second of work at full speed. An attacker who fills it
 /// makes everybody wait that long at most; the rest is shed at once.

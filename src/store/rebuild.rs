@@ -18,7 +18,7 @@ use crate::store::identity::raise_format;
 use crate::store::journal::{Appended, Appender, Batch};
 use crate::store::main_file::{Snapshot, put_whole, write_rows};
 use crate::store::memtable::Layer;
-use crate::store::record::{EPOCH, Entry, RowWrite, Table};
+use crate::store::record::{EPOCH, Entry, FLOOR, RowWrite, Table};
 use crate::store::rows::Whole;
 use crate::store::seal::Sealer;
 use crate::store::transition::rows::put;
@@ -62,25 +62,37 @@ impl Rebuild {
         let closing = Closing::new(&snapshot, &sealer, at, cause);
         self.whole.high_water = at;
         let mut named: Vec<String> = Vec::new();
+        let name = |named: &mut Vec<String>, closed: Vec<String>| {
+            let room = NAMED.saturating_sub(named.len());
+            named.extend(closed.into_iter().take(room));
+        };
         let mut slice = Slice::default();
-        for keys in closing.users()?.chunks(SLICE) {
+        for keys in closing.owners()?.chunks(SLICE) {
             let mut others = Vec::new();
             for key in keys {
                 let (entry, closed) = closing.user(key, &mut others)?;
                 slice.take(entry)?;
-                let room = NAMED.saturating_sub(named.len());
-                named.extend(closed.into_iter().take(room));
+                name(&mut named, closed);
             }
             slice.take(closing.others(others)?)?;
             self.commit(appender, &mut slice)?;
         }
-        slice.take(closing.retired()?)?;
-        self.commit(appender, &mut slice)?;
+        for keys in closing.stock()?.chunks(SLICE) {
+            let (entry, closed) = closing.in_stock(keys)?;
+            slice.take(entry)?;
+            name(&mut named, closed);
+            self.commit(appender, &mut slice)?;
+        }
+        for keys in closing.gone()?.chunks(SLICE) {
+            slice.take(closing.retired(keys)?)?;
+            self.commit(appender, &mut slice)?;
+        }
         Ok(named)
     }
 
     /// Begins a new state epoch above the known ones, on record: of two stores with the same past the one with the
-    /// higher epoch is the later one. Returns it.
+    /// higher epoch is the later one. Up to when codes may have been used stays on record with it, for keys that come
+    /// from outside later. Returns it.
     pub(crate) fn begin_epoch(
         &mut self,
         appender: &mut Appender,
@@ -93,7 +105,13 @@ impl Rebuild {
         let snapshot = Snapshot::of(&self.file)?;
         let own = snapshot.get(&self.sealer, Table::Settings, EPOCH)?;
         let own = own.map(|row| record::epoch(&row)).transpose()?;
+        let before = snapshot.get(&self.sealer, Table::Settings, FLOOR)?;
+        let before = before.map(|row| record::time(&row)).transpose()?;
         drop(snapshot);
+        // Not lower where the clock was put right meanwhile: a lost record of the time ahead may have used codes of it.
+        let floor = before.unwrap_or_default().max(self.whole.high_water);
+        let floor = record::time_row(floor)?;
+        writes.push(put(Table::Settings, FLOOR.to_vec(), floor));
         let epoch = own.unwrap_or_default().max(known).checked_add(1);
         let epoch = epoch.ok_or(StoreError::Corrupt("there is no higher state epoch"))?;
         writes.push(put(
@@ -157,7 +175,7 @@ impl Slice {
     }
 }
 
-/// Users whose codes are closed in one commit.
+/// Users, tokens in stock or tokens that are gone whose codes are closed in one commit.
 const SLICE: usize = 1000;
 /// Closed tokens that are named.
 const NAMED: usize = 10_000;

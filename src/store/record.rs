@@ -58,7 +58,9 @@ pub(crate) use session::{read_session_key, session, session_key, session_row, se
 pub(crate) use state::{
     source_state, source_state_row, token_state, token_state_row, user_state, user_state_row,
 };
-pub(crate) use table::{BACKUP, DATA_KEY, EPOCH, LOADED, MASTER, NOTIFIED, OUTAGE, PRUNED, Table};
+pub(crate) use table::{
+    BACKUP, DATA_KEY, EPOCH, FLOOR, LOADED, MASTER, NOTIFIED, OUTAGE, PRUNED, Table,
+};
 pub(crate) use token::{
     Row as TokenRow, link_row, link_target, token, token_condition, token_resealed, token_row,
     token_sealed_by,

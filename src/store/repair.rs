@@ -166,7 +166,8 @@ fn close(damaged: Option<Database>) {
     }
 }
 
-/// Whose store it is: by the file if its data key opens, else by the copy.
+/// Whose store it is: by the file if its data key opens, else by the copy. Each may be the older one, so the format is
+/// the higher of both.
 fn identity(
     damaged: Option<&Database>,
     medium: &dyn Medium,
@@ -180,16 +181,25 @@ fn identity(
     let copy = Identity::copy(medium);
     // The one that knows more keys: an older file may have been put back.
     let further = copy.as_ref().ok().and_then(Option::as_ref);
-    let further = further.map_or(0, keys);
-    if let Some(own) = own.filter(|own| keys(own) > 0 && keys(own) >= further) {
-        return Ok(own);
+    if let Some(own) = &own
+        && keys(own) > 0
+        && keys(own) >= further.map_or(0, keys)
+    {
+        let own = own.clone();
+        return Ok(match further {
+            Some(copy) if copy.store == own.store => own.in_format_of(copy),
+            _ => own,
+        });
     }
     let copy = copy?.ok_or(StoreError::Corrupt(
         "neither main.redb nor identity.redb says which key opens the store; restore a backup",
     ))?;
     // A copy that does not open says why.
     Keyring::unwrap(copy.store, master, &copy.data_key)?;
-    Ok(copy)
+    Ok(match &own {
+        Some(own) if own.store == copy.store => copy.in_format_of(own),
+        _ => copy,
+    })
 }
 
 /// The file that is being made.

@@ -88,9 +88,10 @@ pub struct Health {
     pub commits: u64,
     /// Records since start.
     pub records: u64,
-    /// Rows and tables that are damaged: no one whom they concern can be let in.
+    /// Rows and tables that are damaged: no one whom they concern can be let in. The journal counts as one more
+    /// where a record of it is damaged that `main.redb` holds: decisions go on.
     pub damaged: u64,
-    /// The first of them, by name.
+    /// The first of them, by name; the journal as table `journal`, with the record as key.
     pub damage: Vec<DamagedRow>,
     /// Why the last checkpoint failed, if it did.
     pub checkpoint: Option<String>,

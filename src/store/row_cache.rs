@@ -53,6 +53,8 @@ struct StateRows {
     octets: usize,
     /// As many octets are kept.
     most: usize,
+    /// Whether a row had no room.
+    dropped: bool,
     /// Whether all rows of the file are here.
     whole: bool,
 }
@@ -159,7 +161,7 @@ impl RowCache {
     pub(crate) fn is_whole(&self, table: Table) {
         if let Some(states) = self.states(table) {
             let states = &mut states.0.write().expect(UNPOISONED);
-            states.whole = states.octets < states.most;
+            states.whole = !states.dropped;
         }
     }
 
@@ -218,7 +220,7 @@ impl StateRows {
             self.octets += STATE + key.len() + row.len();
             self.rows.insert(key.into(), row.into());
         } else {
-            self.whole = false;
+            (self.dropped, self.whole) = (true, false);
         }
     }
 
@@ -248,10 +250,23 @@ mod tests {
     use super::*;
     use crate::store::record::RowWrite;
 
+    /// Rows that had no room before there was more are not taken for rows that do not exist.
+    #[test]
+    fn what_had_no_room_is_not_forgotten() {
+        let cache = RowCache::new(2000);
+        for number in 0..100_u8 {
+            cache.put_state(Table::UserStates, &[number], &[number; 100]);
+        }
+        cache.resize(1 << 20);
+        cache.is_whole(Table::UserStates);
+        let last = cache.state(Table::UserStates, &[99], |_| ());
+        assert!(matches!(last, State::Unknown));
+    }
+
     #[test]
     fn as_much_is_kept_as_there_is_room_for() {
         let cache = RowCache::new(2000);
-        let fill = || {
+        let fill = |cache: &RowCache| {
             for number in 0..100_u8 {
                 let row = Kept::Row([number; 100].into());
                 cache.put(Table::Users, &[number], row);
@@ -262,10 +277,11 @@ mod tests {
             let absent = cache.state(Table::TokenStates, b"other", |_| ());
             (all.count(), matches!(absent, State::Absent))
         };
-        let (kept, is_whole) = fill();
+        let (kept, is_whole) = fill(&cache);
         assert!(kept < 20 && !is_whole, "{kept}");
         cache.resize(1 << 20);
-        assert_eq!(fill(), (100, true));
+        assert_eq!(fill(&cache).0, 100);
+        assert_eq!(fill(&RowCache::new(1 << 20)), (100, true));
     }
 
     #[test]

@@ -5,12 +5,12 @@ use std::time::Duration;
 use crate::model::audit::AuditRecord;
 use crate::store::catch_up::is_of_the_end;
 use crate::store::journal::{Head, Part, Record};
-use crate::store::record::{Entry, Table};
+use crate::store::record::Entry;
 use crate::store::transition::changed;
 use crate::store::wanted::Wanted;
 use crate::store::{
     AuditQuery, ChainFault, ChainReport, Progress, Prunable, Reading, Store, StoreError,
-    StoreReport, Written, check, personal, record, search,
+    StoreReport, Written, check, personal, search,
 };
 use crate::time::{UnixTime, millis};
 
@@ -102,9 +102,7 @@ impl Reading {
 
     /// The link before the first audit record that is kept, if any were pruned.
     pub(super) fn pruned(&self) -> Result<Option<Head>, StoreError> {
-        let rows = self.fold.reader();
-        let read = |row: &[u8]| record::pruned(row, &self.sealer);
-        rows.get(Table::Settings, record::PRUNED, read)
+        check::pruned(&self.fold, &self.sealer)
     }
 
     /// With the fault that opening found; what is missing at the end is named as that says it.
@@ -131,24 +129,10 @@ impl Reading {
             progress(good);
             wanted.check()
         };
-        let mut start = match self.pruned() {
-            Err(StoreError::Corrupt(what)) => {
-                let fault = Some(ChainFault { seq: 1, what });
-                let (first, good) = (1, 0);
-                return Ok(ChainReport { first, good, fault });
-            }
-            start => start?.unwrap_or_default(),
-        };
-        let report = loop {
-            let end = self.fold.head();
-            let report = self.journal.verify(start, end, &progress)?;
-            let now = self.pruned()?.unwrap_or_default();
-            if report.fault.is_none() || now == start {
-                break report;
-            }
-            // Pruned while it was read: what seems missing went by that.
-            start = now;
-        };
+        let report = check::chain(&self.fold, &self.journal, &self.sealer, &progress)?;
+        if self.found.is_none() {
+            self.journal.note_damage(report.fault.clone());
+        }
         Ok(self.with_end(report))
     }
 

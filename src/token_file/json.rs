@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::secret::{SecretBytes, SecretString};
 use crate::token_file::{
-    Fault, Format, Found, Knows, Parts, Remedy, Tokens, base32_key, key, line_at,
+    Fault, Format, Found, Knows, Lines, Parts, Remedy, Tokens, base32_key, key,
 };
 
 pub(super) fn format(text: &str) -> Option<Format> {
@@ -39,9 +39,10 @@ fn parse<T: DeserializeOwned>(text: &str, what: &str) -> Result<T, Fault> {
 /// Where the `count`th occurrence of a name in quotes stands: entries have no line of their own.
 fn lines_of(text: &str, name: &str) -> impl Iterator<Item = usize> {
     let quoted = format!("\"{name}\"");
+    let lines = Lines::of(text);
     let places: Vec<usize> = text
         .match_indices(&quoted)
-        .map(|(at, _)| line_at(text, at))
+        .map(|(at, _)| lines.at(at))
         .collect();
     places.into_iter().chain(std::iter::repeat(1))
 }

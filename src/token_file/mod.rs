@@ -420,8 +420,16 @@ fn base32_key(text: &str) -> Result<OtpKey, String> {
     key(decode_base32(text).map_err(|error| format!("secret: {error}"))?)
 }
 
-/// The number of the line at an offset.
-fn line_at(text: &str, offset: usize) -> usize {
-    let before = text.get(..offset).unwrap_or_default();
-    1 + before.matches('\n').count()
+/// Where the lines of a text end: found once, for a file has many tokens and each its line.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        Self(text.match_indices('\n').map(|(at, _)| at).collect())
+    }
+
+    /// The number of the line at an offset.
+    fn at(&self, offset: usize) -> usize {
+        1 + self.0.partition_point(|end| *end < offset)
+    }
 }

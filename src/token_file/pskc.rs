@@ -12,28 +12,30 @@ use zeroize::Zeroizing;
 
 use crate::secret::{OtpKey, SecretBytes, SecretString};
 use crate::token_file::xml::{attribute, child, children, document, line, text};
-use crate::token_file::{Fault, Found, Parts, Remedy, Said, Tokens, Wrong, key};
+use crate::token_file::{Fault, Found, Lines, Parts, Remedy, Said, Tokens, Wrong, key};
 
 pub(super) fn read(source: &str, said: &Said) -> Result<Tokens, Fault> {
     let document = document(source)?;
-    let container = document.root_element();
-    let opening = opening(container, said)?;
+    let (container, lines) = (document.root_element(), Lines::of(source));
+    let opening = opening(container, said, &lines)?;
     let mut tokens = Tokens::default();
     for package in children(container, "KeyPackage") {
-        match child(package, &["Key"]) {
-            Some(found) => tokens.add(token(package, found, opening.as_ref())),
-            None => tokens.add(Err(Fault::new(line(package), "the package has no Key"))),
-        }
+        tokens.add(match child(package, &["Key"]) {
+            Some(found) => {
+                let number = line(found, &lines);
+                token(package, (found, number), opening.as_ref())
+            }
+            None => Err(Fault::new(line(package, &lines), "the package has no Key")),
+        });
     }
     Ok(tokens)
 }
 
 fn token(
     package: Node<'_, '_>,
-    found: Node<'_, '_>,
+    (found, number): (Node<'_, '_>, usize),
     opening: Option<&Opening>,
 ) -> Result<Found, Fault> {
-    let number = line(found);
     let algorithm = attribute(found, "Algorithm").unwrap_or_default();
     let kind = algorithm.rsplit([':', '#']).next().unwrap_or_default();
     let suite = child(found, &["AlgorithmParameters", "Suite"]);
@@ -91,11 +93,11 @@ enum Hash {
 }
 
 /// `None`: the file names no key, as everything in it is plain.
-fn opening(container: Node<'_, '_>, said: &Said) -> Result<Option<Opening>, Fault> {
+fn opening(container: Node<'_, '_>, said: &Said, lines: &Lines) -> Result<Option<Opening>, Fault> {
     let Some(encryption) = child(container, &["EncryptionKey"]) else {
         return Ok(None);
     };
-    let fault = |remedy: Remedy, what: &str| Fault::new(line(encryption), remedy.of(what));
+    let fault = |remedy: Remedy, what: &str| Fault::new(line(encryption, lines), remedy.of(what));
     let given = said.key.as_ref();
     let needed = |what: &str| given.ok_or_else(|| fault(Remedy::GiveKey, what));
     let derived = child(encryption, &["DerivedKey", "KeyDerivationMethod"]);
@@ -112,7 +114,7 @@ fn opening(container: Node<'_, '_>, said: &Said) -> Result<Option<Opening>, Faul
     };
     let mut opening = Opening { key, mac: None };
     if let Some(method) = child(container, &["MACMethod"]) {
-        let fault = |what: &str| Fault::new(line(method), what);
+        let fault = |what: &str| Fault::new(line(method, lines), what);
         let hash = match algorithm_of(method) {
             "hmac-sha1" => Hash::Sha1,
             "hmac-sha256" => Hash::Sha256,
@@ -121,7 +123,7 @@ fn opening(container: Node<'_, '_>, said: &Said) -> Result<Option<Opening>, Faul
         let mac_key = match child(method, &["MACKey"]) {
             // It has no MAC of its own: with a wrong key it is wrong, and so is every MAC.
             Some(wrapped) => {
-                let wrong = |_| Fault::new(line(method), Remedy::GiveRightKey.of(NO_FIT));
+                let wrong = |_| Fault::new(line(method, lines), Remedy::GiveRightKey.of(NO_FIT));
                 opening.decrypt(wrapped).map_err(wrong)?
             }
             None => SecretBytes::from(opening.key.as_slice()),

@@ -364,3 +364,68 @@ fn exports_of_other_versions_are_read() {
         assert_eq!(fault.remedy, Remedy::ExportPlain);
     }
 }
+
+/// Threats: names and namespaces of XML are compared each with each by the parser; lines are counted for each token.
+#[test]
+fn what_a_file_costs_is_bounded_by_its_length() {
+    let refused = |text: &str| {
+        let fault = read(text, Format::Pskc, &Said::default()).unwrap_err();
+        assert_eq!(fault.remedy, Remedy::ExportAgain);
+        (fault.line, fault.what)
+    };
+    let nested = |levels: usize| {
+        let (open, close) = ("<a>".repeat(levels), "</a>".repeat(levels));
+        format!("<KeyContainer>\n{open}{close}</KeyContainer>")
+    };
+    let empty = |text: &str| {
+        let tokens = read(text, Format::Pskc, &Said::default()).unwrap();
+        assert_eq!((tokens.found.len(), tokens.faults.len()), (0, 0), "{text}");
+    };
+    empty(&nested(63));
+    let deep = (2, "elements are in each other more than 64 deep".to_owned());
+    assert_eq!(refused(&nested(64)), deep);
+    assert_eq!(refused(&nested(300_000)), deep);
+    let attributes = |count: usize| {
+        let mut text = "<KeyContainer>\n\n<a".to_owned();
+        for number in 0..count {
+            push!(text, " a{number}='/>'");
+        }
+        text + "/></KeyContainer>"
+    };
+    empty(&attributes(64));
+    let many = (3, "an element has more than 64 attributes".to_owned());
+    assert_eq!(refused(&attributes(65)), many);
+    assert_eq!(refused(&attributes(60_000)), many);
+    let namespaces = |count: usize| {
+        let mut text = "<KeyContainer>".to_owned();
+        for number in 0..count {
+            push!(text, "<a xmlns:n{number}='x{number}'>");
+        }
+        text + &"</a>".repeat(count) + "</KeyContainer>"
+    };
+    empty(&namespaces(32));
+    let what = "more than 32 namespaces are declared around an element";
+    assert_eq!(refused(&namespaces(4000)), (1, what.to_owned()));
+    // What is no element counts for nothing, and ended ones are no longer around.
+    let quiet = "<!-- <a><a> --><?x <a?><![CDATA[<a>]]><a b=\"/>\"/><a></a>".repeat(100);
+    empty(&format!("<KeyContainer>{quiet}</KeyContainer>"));
+}
+
+/// A large export is read in a time that grows with it: its lines are not counted from the start for each token, which
+/// would take minutes here.
+#[test]
+fn a_large_export_is_read_in_one_pass() {
+    let mut text = r#"{"version": 1, "header": {}, "db": {"version": 3, "entries": ["#.to_owned();
+    for number in 0..30_000 {
+        let comma = if number == 0 { "" } else { "," };
+        push!(
+            text,
+            "{comma}\n{{\"type\": \"totp\", \"name\": \"u{number}\", \"info\": {{\n\"secret\": \
+             \"GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ\", \"algo\": \"SHA1\", \"digits\": 6, \"period\": 30}}}}"
+        );
+    }
+    text.push_str("]}}");
+    let tokens = read(&text, Format::Aegis, &Said::default()).unwrap();
+    assert_eq!((tokens.found.len(), tokens.faults.len()), (30_000, 0));
+    assert_eq!(tokens.found.last().map(|one| one.line), Some(60_000));
+}

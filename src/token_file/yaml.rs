@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::secret::SecretString;
-use crate::token_file::{Fault, Found, Knows, Parts, Remedy, Tokens, hex_key, line_at};
+use crate::token_file::{Fault, Found, Knows, Lines, Parts, Remedy, Tokens, hex_key};
 
 #[derive(Deserialize)]
 struct Token {
@@ -34,9 +34,8 @@ pub(super) fn privacyidea(text: &str) -> Result<Tokens, Fault> {
         Fault::new(line, Remedy::NameFormat.of("not an export of privacyIDEA"))
     })?;
     let mut tokens = Tokens::default();
-    let places = text
-        .match_indices("otpkey:")
-        .map(|(at, _)| line_at(text, at));
+    let lines = Lines::of(text);
+    let places = text.match_indices("otpkey:").map(|(at, _)| lines.at(at));
     for (token, line) in all.iter().zip(places.chain(std::iter::repeat(1))) {
         let digits = token.otplen.map(|digits| digits.to_string());
         let counter = token.counter.map(|counter| counter.to_string());

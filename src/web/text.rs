@@ -363,6 +363,17 @@ mod tests {
             found.extend(calls.filter_map(|call| literal(call.split_once(',')?.1)));
         }
         assert!(found.len() > 80, "{}", found.len());
+        for name in ["VOID_KEY", "CLOSED_IN_STOCK", "UNSYNCHRONISED", "OTHER_USE"] {
+            let after = all.split(&format!("const {name}: &str =")).nth(1);
+            found.insert(after.and_then(literal).expect(name));
+        }
+        let next = all.split("let next =").skip(1).filter_map(literal);
+        found.extend(next);
+        // What stands beside a token that was made.
+        let made = sources(&["src/server/http/admin/tokens.rs"]);
+        for word in ["Some(format!(", "warnings.push("] {
+            found.extend(made.split(word).skip(1).filter_map(literal));
+        }
         // These hold nothing of their own.
         let bare = |text: &str| {
             text.split(['{', '}'])
@@ -384,6 +395,7 @@ mod tests {
         let told = korean.told("wrong_code: advice of the server").unwrap();
         assert_eq!(told, korean.get("reason.wrong_code"));
         assert_eq!(korean.told("what no one has written down"), None);
+        assert!(korean.told(&crate::api::weak_keys(2, "line 7")).is_some());
         let told = korean
             .told("no code is made: the token is not in use")
             .unwrap();

@@ -35,17 +35,13 @@ impl Export {
         last = last.max(status.audit_first.saturating_sub(1));
         let mut before_record = "[";
         while last < end {
-            let read = match whole_page(&api, last, end).await {
+            let read = match page_or_part(&api, last, end).await {
                 Ok(read) => read,
                 Err(error) => {
                     if !out.json {
                         out.record(&incomplete(last, end, &error))?;
                     }
-                    let words = error.words().0;
-                    return Err(CliError::unavailable(format!(
-                        "the export is incomplete: it ends after record {last} of {end}: {words}"
-                    ))
-                    .remedy("see `oncegate status`; then export again"));
+                    return Err(ended_early(last, end, &error));
                 }
             };
             for record in &read {
@@ -91,12 +87,29 @@ async fn before_since(api: &Transport, since: Timestamp, end: u64) -> Result<u64
     Ok(0)
 }
 
-/// The next page of records after `last`, oldest first, without a gap; what was pruned meanwhile is
-/// passed over.
-async fn whole_page(api: &Transport, last: u64, end: u64) -> Result<Vec<AuditRecord>, CliError> {
-    let page = u64::try_from(PAGE).unwrap_or(u64::MAX);
+/// The next page of records after `last`; where a record of it cannot be read, a part of it that ends before that
+/// one.
+async fn page_or_part(api: &Transport, last: u64, end: u64) -> Result<Vec<AuditRecord>, CliError> {
+    let mut page = u64::try_from(PAGE).unwrap_or(u64::MAX);
+    page = page.min(end.saturating_sub(last)).max(1);
+    loop {
+        match whole_page(api, last, end, page).await {
+            Err(error) if error.is_answer() && page > 1 => page /= 2,
+            read => return read,
+        }
+    }
+}
+
+/// The next `page` records after `last`, oldest first, without a gap; what was pruned meanwhile is passed over.
+async fn whole_page(
+    api: &Transport,
+    last: u64,
+    end: u64,
+    page: u64,
+) -> Result<Vec<AuditRecord>, CliError> {
     let before = last.saturating_add(page).min(end).saturating_add(1);
-    let mut read = records(api, Some(before), PAGE).await?;
+    let wanted = usize::try_from(page).unwrap_or(PAGE);
+    let mut read = records(api, Some(before), wanted).await?;
     read.retain(|record| record.seq > last);
     let numbers = read.iter().map(|record| record.seq);
     let whole = |first: u64| numbers.clone().eq(first..before);
@@ -107,11 +120,20 @@ async fn whole_page(api: &Transport, last: u64, end: u64) -> Result<Vec<AuditRec
     let first = status.audit_first;
     if first > last + 1 && (first >= before || whole(first)) {
         let after = first.min(before) - 1;
-        return Box::pin(whole_page(api, after, end)).await;
+        return Box::pin(whole_page(api, after, end, page)).await;
     }
     Err(CliError::unavailable(format!(
         "records between {last} and {before} are missing"
     )))
+}
+
+fn ended_early(last: u64, end: u64, error: &CliError) -> CliError {
+    let (words, remedy) = error.words();
+    let remedy = remedy.unwrap_or("see `oncegate status`; then export again");
+    CliError::unavailable(format!(
+        "the export is incomplete: it ends after record {last} of {end}: {words}"
+    ))
+    .remedy(remedy.to_owned())
 }
 
 /// The last line of an export that ends early.

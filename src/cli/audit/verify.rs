@@ -9,6 +9,7 @@ use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output;
 use crate::cli::output::printable;
+use crate::cli::store::fix_of_journal;
 use crate::cli::transport::Transport;
 use crate::store::heads::SignedHead;
 
@@ -51,11 +52,11 @@ async fn chain(api: &Transport, context: &Context) -> Result<Exit, CliError> {
                 text
             }
             (false, bad) => format!(
-                "The chain is broken at record {}: {}\n{} before it can be trusted. \
-             Keep the files as they are and compare them with a backup.\n",
+                "The chain is broken at record {}: {}\n{} before it can be trusted.\nNext: {}\n",
                 bad.map_or_else(|| "?".to_owned(), |seq| seq.to_string()),
                 printable(chain.fault.as_deref().unwrap_or("unknown")),
-                output::count(chain.good, "record")
+                output::count(chain.good, "record"),
+                context.advice(fix_of_journal(chain))
             ),
         })?;
     Ok(if chain.intact { Exit::Done } else { Exit::No })

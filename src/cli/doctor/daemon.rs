@@ -81,6 +81,14 @@ pub(super) async fn daemon(
 
 fn health(report: &mut Report, status: &Status) {
     let is_record = |fault: &String| fault.starts_with("audit record ");
+    // The journal is named by its check.
+    let rows = status
+        .damage
+        .iter()
+        .filter(|one| !store::is_of_journal(one));
+    let named = rows.clone().count() as u64;
+    let unnamed = status.damaged.saturating_sub(status.damage.len() as u64);
+    let damaged = named + unnamed;
     match &status.fault {
         Some(fault) if is_record(fault) => report.failure(
             "store",
@@ -88,7 +96,7 @@ fn health(report: &mut Report, status: &Status) {
             store::fix_of_fault(fault),
         ),
         // Where rows or the clock are the cause, they are named with their fix.
-        Some(_) if status.damaged > 0 || behind(status).is_some() => {}
+        Some(_) if damaged > 0 || behind(status).is_some() => {}
         Some(fault) => report.failure(
             "daemon",
             format!("cannot decide: {fault}"),
@@ -97,10 +105,9 @@ fn health(report: &mut Report, status: &Status) {
         None if status.daemon => report.ok("daemon", format!("version {}", status.version)),
         None => report.ok("daemon", "none runs; the store was read directly"),
     }
-    for damage in &status.damage {
+    for damage in rows {
         report.failure("store", damage, store::fix_of(damage));
     }
-    let unnamed = status.damaged.saturating_sub(status.damage.len() as u64);
     if unnamed > 0 {
         report.failure(
             "store",
@@ -116,7 +123,7 @@ fn health(report: &mut Report, status: &Status) {
         );
     }
     let sound = !status.fault.as_ref().is_some_and(is_record);
-    if status.damaged == 0 && status.checkpoint.is_none() && sound {
+    if damaged == 0 && status.checkpoint.is_none() && sound {
         report.ok("store", "no row is known to be damaged");
     }
     for job in &status.jobs {

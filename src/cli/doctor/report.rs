@@ -73,6 +73,13 @@ impl Report {
         self.failure(check, found, fix.unwrap_or("see `oncegate config check`"));
     }
 
+    /// Puts every fix into other words.
+    pub(in crate::cli) fn advise(&mut self, words: impl Fn(&str) -> String) {
+        for check in &mut self.0 {
+            check.fix = check.fix.as_deref().map(&words);
+        }
+    }
+
     pub(in crate::cli) fn count(&self, state: State) -> usize {
         self.0.iter().filter(|check| check.state == state).count()
     }

@@ -1,21 +1,24 @@
 //! What the files of the installation show: configuration, modes, space, certificate, policies.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 
 use crate::cli::doctor::report::{RENEW, Report};
 use crate::cli::error::CliError;
 use crate::cli::policy;
 use crate::config::MasterKey;
+use crate::config::target::shown;
 use crate::daemon;
-use crate::daemon::Site;
+use crate::daemon::{Fault, Site};
 use crate::model::user_key::CONSOLE;
 use crate::policy::Policies;
 use crate::server::tls::Tls;
 use crate::time::{Clock as _, SystemClock};
 
 pub(in crate::cli) fn config(report: &mut Report, site: &Site) {
+    let before = report.0.len();
     for warning in &site.warnings {
         let place = warning.file_line().map(|place| format!(" ({place})"));
         let fix = warning.help.clone();
@@ -25,7 +28,12 @@ pub(in crate::cli) fn config(report: &mut Report, site: &Site) {
             fix.unwrap_or_else(|| "see `oncegate config check`".to_owned()),
         );
     }
-    if site.warnings.is_empty() {
+    let faults = daemon::file_faults(site);
+    for fault in faults.iter().filter(|fault| !has_own_check(fault)) {
+        let fix = fault.finding.help.clone().unwrap_or_default();
+        report.failure("config", fault.finding.placed(), fix);
+    }
+    if report.0.len() == before {
         report.ok("config", "no fault");
     }
     if site.is_quickstart() {
@@ -37,7 +45,16 @@ pub(in crate::cli) fn config(report: &mut Report, site: &Site) {
     }
 }
 
-/// Who can read the master key can read every OTP key; who can write the directory can replace it.
+/// Whether the file is named by the check of what it is for: one cause has one line.
+fn has_own_check(fault: &Fault) -> bool {
+    let sections = ["delivery", "webhook", "policies.dir", "radius.dictionary"];
+    let pairs = [".certificate", ".key"];
+    sections.iter().any(|section| fault.is_of(section))
+        || pairs.iter().any(|end| fault.key.ends_with(end))
+}
+
+/// Who can read the master key can read every OTP key; who can write the directory can replace it. So it is with every
+/// other file that holds a secret.
 pub(super) fn modes(report: &mut Report, site: &Site) {
     let before = report.0.len();
     private(report, &site.dir, "700");
@@ -61,17 +78,43 @@ pub(super) fn modes(report: &mut Report, site: &Site) {
     } else {
         private(report, store, "700");
     }
-    for gateway in &site.config.delivery.gateways {
-        if let Some(path) = &gateway.secret_file {
-            private(report, path, "600");
-        }
+    let named = site.config.named_files().into_iter();
+    let secrets = named.filter(|file| file.holds.is_secret());
+    let secrets: BTreeSet<PathBuf> = secrets.map(|file| file.path).collect();
+    for path in &secrets {
+        secret(report, &site.dir, path);
     }
     if report.0.len() == before {
         report.ok(
             "modes",
-            "directory, store and master key are for one user only",
+            "directory, store, master key and files with secrets are for one user only",
         );
     }
+}
+
+/// A file with a secret that others can read. Where it has another owner than the installation, as root, its group may
+/// read it: that is how the daemon does. One that is missing is named by what needs it.
+fn secret(report: &mut Report, dir: &Path, path: &Path) {
+    let (Ok(home), Ok(file)) = (std::fs::metadata(dir), std::fs::metadata(path)) else {
+        return;
+    };
+    let own = home.uid() == file.uid();
+    let mode = file.permissions().mode() & 0o7777;
+    let others = if own { 0o077 } else { 0o037 };
+    if mode & others == 0 {
+        return;
+    }
+    let (shown, dir) = (path.display(), dir.display());
+    let fix = if own {
+        format!("chmod 600 {shown}")
+    } else {
+        format!("chown --reference={dir} {shown} && chmod 600 {shown}")
+    };
+    report.failure(
+        "modes",
+        format!("others can enter or read {shown} (mode {mode:04o})"),
+        fix,
+    );
 }
 
 pub(super) fn private(report: &mut Report, path: &Path, wanted: &str) {
@@ -146,11 +189,11 @@ pub(super) async fn webhooks(report: &mut Report, site: &Site) {
     for hook in &site.config.webhooks {
         let what = format!("webhook {}", hook.name);
         match daemon::webhook_answers(hook).await {
-            Ok(()) => report.ok("webhooks", format!("{what}: {} can be reached", hook.url)),
+            Ok(()) => {
+                let url = shown(&hook.url);
+                report.ok("webhooks", format!("{what}: {url} can be reached"));
+            }
             Err((why, fix)) => report.failure("webhooks", format!("{what}: {why}"), fix),
-        }
-        if hook.secret_file.exists() {
-            private(report, &hook.secret_file, "0600");
         }
     }
 }
@@ -268,6 +311,27 @@ const DISK_PLENTY: u64 = 20 << 30;
 mod tests {
     use super::*;
     use crate::cli::doctor::report::State;
+
+    #[test]
+    fn a_secret_of_another_owner_may_be_read_by_its_group() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("http.key");
+        std::fs::write(&path, "k").unwrap();
+        // The root directory stands for an installation of another owner, where this is not root's.
+        let owners = [dir.path(), Path::new("/")].map(|dir| std::fs::metadata(dir).unwrap().uid());
+        for (mode, own, foreign) in [(0o600, 0, 0), (0o640, 1, 0), (0o660, 1, 1), (0o644, 1, 1)] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let failures = |dir: &Path| {
+                let mut report = Report::default();
+                secret(&mut report, dir, &path);
+                report.count(State::Failure)
+            };
+            assert_eq!(failures(dir.path()), own, "{mode:o}");
+            if owners[0] != owners[1] {
+                assert_eq!(failures(Path::new("/")), foreign, "{mode:o}");
+            }
+        }
+    }
 
     #[test]
     fn a_file_others_can_read_is_a_failure() {

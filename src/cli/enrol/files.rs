@@ -11,7 +11,7 @@ use crate::api::{EnrolLinked, User};
 use crate::cli::enrol::By;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::local_time;
-use crate::csv::quoted;
+use crate::csv::cell;
 use crate::qr;
 
 /// Links, for those who hand them on.
@@ -62,14 +62,7 @@ impl Handouts {
                 secret_file(&path).and_then(|mut file| file.write_all(drawn.as_bytes()))
             }
             (Some(file), By::Print) => file.write_all(letter(user, made, link, &drawn).as_bytes()),
-            (Some(file), _) => {
-                let text =
-                    |text: &Option<String>| quoted(text.as_deref().unwrap_or_default()).to_string();
-                let (name, email) = (text(&user.display_name), text(&user.email));
-                let (who, phone) = (quoted(&user.user), text(&user.phone));
-                let line = format!("{who},{name},{email},{phone},{link},{}\n", made.until);
-                file.write_all(line.as_bytes())
-            }
+            (Some(file), _) => file.write_all(line(user, link, &made.until).as_bytes()),
         };
         written.map_err(|error| CliError::usage(format!("{}: {error}", self.path.display())))
     }
@@ -111,10 +104,21 @@ impl Results {
     }
 
     pub(super) fn add(&mut self, fields: [&str; 4]) -> Result<(), CliError> {
-        let fields = fields.map(|field| quoted(field).to_string());
-        let line = format!("{}\n", fields.join(","));
+        let line = format!("{}\n", fields.map(cell).join(","));
         Ok(self.0.write_all(line.as_bytes())?)
     }
+}
+
+/// The link of a user, for a spreadsheet or a program that writes letters.
+fn line(user: &User, link: &str, until: &str) -> String {
+    let text = |text: &Option<String>| cell(text.as_deref().unwrap_or_default()).into_owned();
+    let (name, email, phone) = (
+        text(&user.display_name),
+        text(&user.email),
+        text(&user.phone),
+    );
+    let (who, link, until) = (cell(&user.user), cell(link), cell(until));
+    format!("{who},{name},{email},{phone},{link},{until}\n")
 }
 
 fn secret_file(path: &Path) -> io::Result<File> {

@@ -305,7 +305,7 @@ impl Page {
             };
             let what = match reason {
                 Some("used_code") if token.store_repaired.is_some() => {
-                    format!("{code} counts as used since the repair of the store")
+                    format!("{code} counts as used since the repair or restore of the store")
                 }
                 Some("used_code") => format!("{code} came again"),
                 _ => format!("{code} is used up by this"),

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use crate::admin::About;
+use crate::api::weak_keys;
 use crate::cli::columns;
 use crate::cli::columns::{Brought, Factor};
 use crate::cli::import::seen::{Again, Seen, aliases, details, groups};
@@ -11,6 +12,7 @@ use crate::credential::Hash;
 use crate::csv::{Fault, Ignore, Reader, Row};
 use crate::model::id::Serial;
 use crate::model::user_key::UserKey;
+use crate::secret::OtpKey;
 use crate::time::{Clock as _, SystemClock, UnixTime};
 
 /// What the rows of a file are, before anything is done with them.
@@ -30,9 +32,28 @@ pub(super) struct Looked {
     pub(super) left: HashSet<u64>,
     /// Those whose token another row makes, for another user: it counts for theirs, too.
     pub(super) twins: HashSet<u64>,
+    /// Those whose keys are shorter than advised.
+    pub(super) weak: Vec<Weak>,
+}
+
+/// A good row with a key that is shorter than advised.
+pub(super) struct Weak {
+    place: u64,
+    line: u64,
+    pub(super) user: UserKey,
 }
 
 impl Looked {
+    /// What is weak about the rows.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let first = self.weak.first();
+        let warning = first.map(|weak| {
+            let place = format!("line {}", weak.line);
+            weak_keys(self.weak.len(), &place)
+        });
+        warning.into_iter().collect()
+    }
+
     /// Leaves further rows out.
     pub(super) fn leave(&mut self, places: Vec<u64>) {
         for place in places {
@@ -42,6 +63,8 @@ impl Looked {
             }
             self.left.insert(place);
         }
+        let left = &self.left;
+        self.weak.retain(|weak| !left.contains(&weak.place));
     }
 }
 
@@ -87,6 +110,10 @@ pub(super) fn look(source: Source<'_>, make: Make, ignore: &Ignore, link: bool) 
                 let checked = check(&row, make, now).and_then(|(user, factor)| {
                     let first = seen.check(&row, (&user, factor.as_ref()), make);
                     looked.twice += u64::from(first.is_err());
+                    if first == Ok(Again::New) && factor.as_ref().is_some_and(is_weak) {
+                        let (place, line) = (place - 1, row.line);
+                        looked.weak.push(Weak { place, line, user });
+                    }
                     first.map_err(|what| vec![what])
                 });
                 if checked == Ok(Again::ForAnother) {
@@ -110,6 +137,16 @@ pub(super) fn look(source: Source<'_>, make: Make, ignore: &Ignore, link: bool) 
         }
     }
     looked
+}
+
+/// Whether its key is shorter than advised.
+fn is_weak(brought: &Brought) -> bool {
+    match brought {
+        Brought::Factor(Factor::Hotp { key, .. } | Factor::Totp { key, .. }) => {
+            key.expose().len() < OtpKey::ADVISED
+        }
+        Brought::Factor(Factor::Password(_)) | Brought::Yubikey { .. } => false,
+    }
 }
 
 /// What to do about columns that are not known. Where what is needed goes by another name, leaving columns out would not

@@ -29,6 +29,8 @@ pub(super) struct Done {
     /// Rows left out that cannot be imported.
     pub(super) bad: u64,
     pub(super) dry_run: bool,
+    /// What is weak about the tokens.
+    pub(super) warnings: Vec<String>,
 }
 
 impl Done {

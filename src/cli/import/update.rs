@@ -23,7 +23,7 @@ use crate::cli::import::batches::Rows;
 use crate::cli::import::rows::check;
 use crate::cli::import::seen::{aliases, groups};
 use crate::cli::import::send::{Asked, ended};
-use crate::cli::import::{Import, Make, OnConflict, Source};
+use crate::cli::import::{Import, Make, OnConflict, Source, warn};
 use crate::cli::output::{self, Table, or_dash, printable};
 use crate::cli::paging;
 use crate::cli::transport::Transport;
@@ -54,6 +54,8 @@ struct Plan {
     changed: Vec<Difference>,
     disabled: Vec<String>,
     unchanged: u64,
+    /// What is weak about the tokens of new users.
+    warnings: Vec<String>,
 }
 
 /// A field of a user that becomes another.
@@ -82,7 +84,7 @@ impl UserImport {
         }
         let text = self.import.text()?;
         let source = Source::new(&text);
-        let looked = self.import.looked(source, Make::Users, context).await?;
+        let mut looked = self.import.looked(source, Make::Users, context).await?;
         let rows = self.rows(source)?;
         let api = Arc::new(context.transport().await?);
         let users = paging::all::<ListUsers>(&api, UserPage::default(), None).await?;
@@ -94,11 +96,17 @@ impl UserImport {
         let mut plan = self.plan(&rows, &users);
         plan.dry_run = self.import.dry_run;
         self.guard(&plan, &rows, &users)?;
+        let created: HashSet<&str> = plan.created.iter().map(String::as_str).collect();
+        looked
+            .weak
+            .retain(|weak| created.contains(weak.user.to_string().as_str()));
+        plan.warnings = looked.warnings();
         if !plan.dry_run {
             self.import.on_conflict = OnConflict::Skip;
             let from = (source, &looked.left);
             self.carry_out(&plan, from, &rows, &api, context).await?;
         }
+        warn(&self.import.name(), &plan.warnings);
         context.out.show(&plan, told)?;
         Ok(Exit::Done)
     }

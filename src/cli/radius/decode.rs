@@ -71,9 +71,8 @@ impl Decode {
             return Err(CliError::usage(format!("{file} has more than 256 MiB"))
                 .remedy("take a part of it: `editcap -c 100000 FILE PART`"));
         }
-        let octets = std::fs::read(&self.file).map_err(|error| {
-            CliError::new(Exit::NotFound, format!("cannot read {file}: {error}"))
-        })?;
+        let octets =
+            std::fs::read(&self.file).map_err(|error| CliError::unreadable(&self.file, &error))?;
         let found = datagrams(&octets);
         let found = found.map_err(|error| {
             CliError::usage(format!("{file}: {error}"))

@@ -9,7 +9,7 @@ use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::input::Ask;
 use crate::cli::output::{Output, Table, local_time, printable, shell_word};
-use crate::cli::token::shown::{approvals, first_code, makes};
+use crate::cli::token::shown::{approvals, first_code, is_closed, makes};
 use crate::cli::{input, output, paper, when};
 use crate::diagnostic::units;
 use crate::secret::SecretString;
@@ -74,8 +74,8 @@ pub(in crate::cli) struct Add {
     /// First counter (hotp) [default: 0]; of a yubikey usage counter times 256 plus session use
     #[arg(long, value_name = "N")]
     counter: Option<u64>,
-    /// Read its key, in base 32 on one line, from stdin [default: a new one]; of a yubikey its AES key, 32
-    /// hexadecimal digits
+    /// Read its key, in base 32 on one line, from stdin [default: a new one]; of a yubikey its AES key and
+    /// private id as one, 44 hexadecimal digits
     #[arg(long, group = "key")]
     secret_stdin: bool,
     /// Its key in base 32; every user of this machine can read it here: for tests
@@ -84,8 +84,9 @@ pub(in crate::cli) struct Add {
     /// What a yubikey types before each OTP: 1 to 16 letters of modhex [default: a new one]
     #[arg(long, value_name = "MODHEX", conflicts_with = "serial")]
     public_id: Option<String>,
-    /// Private id of a yubikey: 12 hexadecimal digits, which come with the key
-    #[arg(long, value_name = "HEX", requires = "key")]
+    /// Private id of a yubikey, 12 hexadecimal digits, where its key has 32; every user of this machine can read it
+    /// here: for tests
+    #[arg(long, value_name = "HEX", requires = "key", hide = true)]
     private_id: Option<String>,
     /// Name of the token [default: a new one]
     #[arg(long)]
@@ -124,6 +125,9 @@ impl Add {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         let secret =
             input::given_secret(self.secret.as_deref(), self.secret_stdin, Ask::twice("key"))?;
+        if self.private_id.is_some() && self.secret.is_none() {
+            input::warn_of_arguments();
+        }
         // Of a yubikey that is made here nothing but this answer says how its slot is programmed.
         let made_here = matches!(self.kind, Kind::Yubikey) && secret.is_none();
         let show_secret = self.show_secret || made_here;
@@ -168,6 +172,11 @@ fn next(created: &TokenCreated, context: &Context) -> String {
     let on = |verb: &str| context.command(&format!("token {verb} {}", token.serial));
     match (token.state.as_str(), token.kind.as_str()) {
         ("requested", _) => format!("another administrator approves it: {}", on("approve")),
+        _ if is_closed(token) => format!(
+            "{}, with two codes that follow each other, then {}",
+            on("resync"),
+            on("confirm")
+        ),
         ("active", "recovery" | "card") => "print it and give it to its owner".to_owned(),
         ("active", _) => {
             let user = printable(token.owner());

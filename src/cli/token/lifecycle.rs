@@ -13,7 +13,7 @@ use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::input::Ask;
 use crate::cli::output::{Table, local_time, printable};
-use crate::cli::token::shown::first_code;
+use crate::cli::token::shown::{first_code, is_closed};
 use crate::cli::words::Whom;
 use crate::cli::{input, paper};
 use crate::diagnostic::units;
@@ -160,6 +160,14 @@ impl Assign {
             let mut text = format!("Token {serial} is {owner}'s now, and {}.\n", token.state);
             if let Some(first) = first_code(token) {
                 push!(text, "Its first right code {first}.\n");
+            }
+            if is_closed(token) {
+                let resync = context.command(&format!("token resync {serial}"));
+                let confirm = context.command(&format!("token confirm {serial}"));
+                push!(
+                    text,
+                    "Which of its codes are used is not known.\nNext: {resync}, then {confirm}\n"
+                );
             }
             text
         })

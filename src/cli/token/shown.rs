@@ -42,16 +42,21 @@ pub(in crate::cli) fn makes(token: &Record) -> String {
     }
 }
 
-/// What a repair of the store did to it, while that has effect.
+/// What a repair of the store, or an older store that was put in its place, did to it, while that has effect.
 pub(in crate::cli) fn repaired(token: &Record) -> Option<String> {
     let at = local_time(token.store_repaired.as_deref()?);
     Some(match &token.refused_until {
         Some(until) => format!(
-            "codes are refused until {}: the store was repaired on {at}",
+            "codes are refused until {}: the store was repaired or restored on {at}",
             local_time(until)
         ),
-        None => format!("closed by the repair of the store on {at}: resync it first"),
+        None => format!("closed by the repair or restore of the store on {at}: resync it first"),
     })
+}
+
+/// Whether which of its codes are used is not known since then.
+pub(super) const fn is_closed(token: &Record) -> bool {
+    token.store_repaired.is_some() && token.refused_until.is_none()
 }
 
 /// What its first right code does, while it waits for it.
@@ -113,11 +118,17 @@ pub(super) fn describe(token: &Record) -> String {
         _ => format!("expired {}", local_time(until)),
     });
     table.pair("link", link);
-    table.pair("store repair", repaired(token));
-    if token.store_repaired.is_some() && token.refused_until.is_none() {
-        let (serial, then) = (&token.serial, verb(&token.state));
-        table.pair("next", format!("oncegate token resync {serial}"));
-        table.pair("then", format!("oncegate token {then} {serial}"));
+    table.pair("store", repaired(token));
+    if is_closed(token) {
+        let (serial, verb) = (&token.serial, verb(&token.state));
+        let resync = format!("oncegate token resync {serial}");
+        // One in stock is found again by the user to whom it is given.
+        let (next, then) = match token.user {
+            Some(_) => (resync, format!("oncegate token {verb} {serial}")),
+            None => (format!("oncegate token {verb} {serial} USER"), resync),
+        };
+        table.pair("next", next);
+        table.pair("then", then);
     }
     table.pair("address", token.address.clone());
     table.pair("device", token.device.clone());
@@ -173,5 +184,24 @@ mod tests {
             until: None,
         };
         assert_eq!(lock(&open), "unlocked, 1 failure");
+    }
+
+    /// A restore, and an older store that was accepted, close tokens as a repair does: none is named alone.
+    #[test]
+    fn what_closed_a_token_is_not_said_to_be_a_repair() {
+        let token = |until: Option<&str>| -> Record {
+            let token = serde_json::json!({
+                "serial": "TOTP-1", "user": "alice@default", "kind": "totp", "state": "suspended",
+                "algorithm": "sha1", "digits": 6, "period": 30, "last_step": null, "drift": 0,
+                "lock": {"failures": 0, "state": "open", "until": null}, "last_accept": null,
+                "created": "2026-01-01T00:00:00Z", "revision": 1,
+                "store_repaired": "2026-01-02T00:00:00Z", "refused_until": until,
+            });
+            serde_json::from_value(token).unwrap()
+        };
+        let closed = repaired(&token(None)).unwrap();
+        assert!(closed.starts_with("closed by the repair or restore of the store on "));
+        let refused = repaired(&token(Some("2026-01-02T00:10:00Z"))).unwrap();
+        assert!(refused.contains("the store was repaired or restored on "));
     }
 }

@@ -22,6 +22,9 @@ pub(in crate::cli) struct Search {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Listing {
+    /// Only users of this realm
+    #[arg(long)]
+    realm: Option<String>,
     /// Only users in this group
     #[arg(long)]
     group: Option<String>,
@@ -72,8 +75,11 @@ impl Listing {
 
     /// What an empty list means.
     fn none(&self) -> String {
-        let filters =
-            self.group.is_some() || self.without_token || self.locked || self.state.is_some();
+        let filters = self.realm.is_some()
+            || self.group.is_some()
+            || self.without_token
+            || self.locked
+            || self.state.is_some();
         match &self.after {
             Some(after) => format!("No matching users after {}.", printable(after)),
             None if filters || self.limit == Some(0) => "No matching users.".to_owned(),
@@ -113,6 +119,7 @@ impl Listing {
         let query = UserPage {
             after: self.after.clone(),
             limit: None,
+            realm: self.realm.clone(),
             group: self.group.clone(),
             without_token: self.without_token.then_some(true),
             locked: self.locked.then_some(true),

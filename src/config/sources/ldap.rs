@@ -208,10 +208,10 @@ impl Table<'_, '_> {
     }
 }
 
-/// `ldaps://HOST[:PORT]` or `ldap://HOST[:PORT]`.
+/// `ldaps://HOST[:PORT]` or `ldap://HOST[:PORT]`. Threat: a password may stand anywhere in what was written, so no
+/// fault repeats it.
 fn server(text: &str) -> Result<Target, String> {
-    let fault =
-        || format!("`{text}`: write ldaps://HOST or ldap://HOST, with :PORT where it is another");
+    let fault = || "write ldaps://HOST or ldap://HOST, with :PORT where it is another".to_owned();
     let (secure, rest) = match text.split_once("://") {
         Some(("ldaps", rest)) => (true, rest),
         Some(("ldap", rest)) => (false, rest),
@@ -233,7 +233,7 @@ fn server(text: &str) -> Result<Target, String> {
         None if secure => 636,
         None => 389,
     };
-    Target::of_host(host, port, secure).map_err(|error| format!("`{text}`: {error}"))
+    Target::of_host(host, port, secure).map_err(|error| error.to_string())
 }
 
 pub(super) fn plain(text: &str) -> Result<String, String> {
@@ -289,6 +289,15 @@ mod tests {
             "ldapi:///",
         ] {
             assert!(server(wrong).is_err(), "{wrong}");
+        }
+        for wrong in [
+            "ldaps://cn=reader:hunter2@dc1",
+            "hunter2",
+            "ldap://dc1:hunter2",
+            "ldap://hunter2!",
+        ] {
+            let fault = server(wrong).unwrap_err();
+            assert!(!fault.contains("hunter2"), "{fault}");
         }
     }
 }

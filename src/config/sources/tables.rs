@@ -105,12 +105,11 @@ impl Table<'_, '_> {
     }
 }
 
-/// `postgresql://USER@HOST[:PORT]/DATABASE`.
+/// `postgresql://USER@HOST[:PORT]/DATABASE`. Threat: a password may stand anywhere in what was written, so no fault
+/// repeats it.
 fn database(text: &str) -> Result<Database, String> {
     let fault = || {
-        format!(
-            "`{text}`: write postgresql://USER@HOST/DATABASE, with :PORT where it is another than 5432"
-        )
+        "write postgresql://USER@HOST/DATABASE, with :PORT where it is another than 5432".to_owned()
     };
     let rest = text.strip_prefix("postgresql://");
     let rest = rest
@@ -118,7 +117,6 @@ fn database(text: &str) -> Result<Database, String> {
         .ok_or_else(fault)?;
     let (user, rest) = rest.split_once('@').ok_or_else(fault)?;
     if user.contains(':') {
-        // Without the text: it has a password.
         return Err("a password stands in the file of `secret_file`: write USER@HOST".to_owned());
     }
     let (place, name) = rest.split_once('/').ok_or_else(fault)?;
@@ -144,7 +142,7 @@ fn database(text: &str) -> Result<Database, String> {
     }
     let target = Target::of_host(host, port, false);
     Ok(Database {
-        target: target.map_err(|error| format!("`{text}`: {error}"))?,
+        target: target.map_err(|error| error.to_string())?,
         user: user.to_owned(),
         name: name.to_owned(),
     })
@@ -209,8 +207,17 @@ mod tests {
         ] {
             assert!(database(wrong).is_err(), "{wrong}");
         }
-        let fault = database("postgresql://r:hunter2@db/hr").unwrap_err();
-        assert!(!fault.contains("hunter2"), "{fault}");
+        for wrong in [
+            "postgresql://r:hunter2@db/hr",
+            "postgres://r:hunter2",
+            "mysql://r:hunter2@db/hr",
+            "postgresql://r@db:hunter2/hr",
+            "postgresql://r@hunter2!/hr",
+            "postgresql://r@db/hr?password=hunter2",
+        ] {
+            let fault = database(wrong).unwrap_err();
+            assert!(!fault.contains("hunter2"), "{fault}");
+        }
     }
 
     #[test]

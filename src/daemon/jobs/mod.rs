@@ -35,7 +35,9 @@ mod tokens;
 mod webhooks;
 mod witness;
 
+pub(super) use ship::token as ship_token;
 pub use webhooks::answers as webhook_answers;
+pub(super) use webhooks::{key as webhook_key, make_key as make_webhook_key};
 
 /// What a run did, if there was something to do; or why it failed.
 type Done = Result<Option<String>, String>;

@@ -60,6 +60,7 @@ fn of(topic: Topic, target: &str) -> Notice {
         target: (!target.is_empty()).then(|| target.to_owned()),
         client: None,
         policy: None,
+        for_good: false,
         left: None,
         at: NOW,
     }

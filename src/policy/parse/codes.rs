@@ -32,12 +32,16 @@ impl Reader<'_, '_> {
             let help = "write events = [\"enrolment\", \"lock\", \"factor_change\", \"recovery\"]";
             self.findings.push(error.help(help));
         }
+        let unsaid = events.is_none();
+        // An empty list is an answer: nothing is told.
+        let events = events.filter(|value| !value.is_empty_list());
         let events =
             events.and_then(|value| self.choices(&value, "event", &Event::ALL, Event::as_str));
         let media =
             media.and_then(|value| self.choices(&value, "medium", &Medium::ALL, Medium::as_str));
         Notify {
             events: events.unwrap_or(default.events),
+            unsaid,
             media: media.unwrap_or(default.media),
         }
     }

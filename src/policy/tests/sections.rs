@@ -34,7 +34,7 @@ fn nothing_written_is_the_way_by_an_operator() {
         assert_eq!(enrolment.approvers.of(*kind), 0);
         assert_eq!(enrolment.max_active.of(*kind), None);
     }
-    assert!(policy.notify.events.is_empty());
+    assert!(policy.notify.events.is_empty() && policy.notify.unsaid);
     assert_eq!(policy.notify.media, [Medium::Sms, Medium::Email]);
 }
 
@@ -105,11 +105,27 @@ media = "email"
         policy.notify,
         Notify {
             events: vec![Event::Lock, Event::Enrolment],
+            unsaid: false,
             media: vec![Medium::Email],
         }
     );
     let notify = &policy.notify;
     assert!(notify.tells(Event::Lock) && !notify.tells(Event::Recovery));
+}
+
+/// A policy that names no events leaves the lock that an administrator ends; one that names none of them says so.
+#[test]
+fn a_policy_can_say_that_nothing_is_told() {
+    for (written, unsaid) in [
+        ("", true),
+        ("[notify]\n", true),
+        ("[notify]\nevents = []\n", false),
+        ("[notify]\nevents = [\"recovery\"]\n", false),
+    ] {
+        let notify = policy(&format!("{RULE}{written}")).notify;
+        assert_eq!(notify.unsaid, unsaid, "{written}");
+        assert!(!notify.tells(Event::Lock), "{written}");
+    }
 }
 
 #[test]
@@ -188,10 +204,6 @@ fn faults_of_codes_and_notices_are_refused_at_their_place() {
         (
             "[notify]\nevents = [\"lock\", \"locks\"]",
             "5:19: error: unknown event `locks` (did you mean `lock`?)",
-        ),
-        (
-            "[notify]\nevents = []",
-            "5:10: error: `notify.events` is empty (leave it out)",
         ),
         (
             "[notify]\nevents = \"lock\"\nmedia = [\"mail\"]",

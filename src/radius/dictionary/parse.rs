@@ -41,6 +41,14 @@ pub enum Cause {
     /// Files include each other.
     #[error("files include each other more than {MAX_DEPTH} deep")]
     TooDeep,
+    /// Files include others many times over, or have more than a dictionary.
+    #[error("more than {most} {what} in a dictionary and all that it includes")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many are taken.
+        most: usize,
+    },
     /// The first word of the line.
     #[error(
         "`{0}` is not ATTRIBUTE, VALUE, VENDOR, BEGIN-VENDOR, END-VENDOR, BEGIN-TLV, END-TLV, FLAGS or $INCLUDE"
@@ -87,6 +95,8 @@ pub(crate) fn parse(
         dictionary: known,
         values: Vec::new(),
         internal: false,
+        files: 1,
+        lines: 0,
     };
     let text = resolve(root).ok_or_else(|| ParseError {
         file: root.to_owned(),
@@ -108,6 +118,10 @@ struct Parser<'r> {
     values: Vec<PendingValue>,
     /// Whether numbers are the server's own for now (`FLAGS internal`).
     internal: bool,
+    /// Files read so far, each as often as it was included.
+    files: usize,
+    /// Lines of them.
+    lines: usize,
 }
 
 struct PendingValue {
@@ -137,6 +151,8 @@ impl Parser<'_> {
         let mut last = 1;
         for (number, line) in (1..).zip(text.lines()) {
             last = number;
+            self.lines += 1;
+            few("lines", self.lines, MAX_LINES).map_err(|cause| at(number, cause))?;
             let line = line.split('#').next().unwrap_or_default();
             let words: Vec<&str> = line.split_whitespace().collect();
             match words.as_slice() {
@@ -146,7 +162,12 @@ impl Parser<'_> {
                         return Err(at(number, Cause::TooDeep));
                     }
                     match (self.resolve)(name) {
-                        Some(text) => self.file(name, &text, depth + 1)?,
+                        Some(text) => {
+                            self.files += 1;
+                            few("files", self.files, MAX_FILES)
+                                .map_err(|cause| at(number, cause))?;
+                            self.file(name, &text, depth + 1)?;
+                        }
                         None if *include == "$INCLUDE-" => {}
                         None => return Err(at(number, Cause::Missing((*name).to_owned()))),
                     }
@@ -237,6 +258,7 @@ impl Parser<'_> {
         if others.clone().any(|other| other.name == name) {
             return Err(Cause::Conflict(name.to_owned()));
         }
+        few("vendors", vendors.len() + 1, MAX_VENDORS)?;
         vendors.push(vendor);
         Ok(())
     }
@@ -522,7 +544,23 @@ fn data_type(name: &str) -> Result<DataType, Cause> {
     })
 }
 
+/// Refuses more of something than a dictionary has.
+///
+/// Threat: a few files that include each other a dozen times at each of some levels are read for hours.
+fn few(what: &'static str, found: usize, most: usize) -> Result<(), Cause> {
+    if found > most {
+        return Err(Cause::TooMany { what, most });
+    }
+    Ok(())
+}
+
 /// Deepest nesting of includes: files that include each other end here, not on the stack.
 const MAX_DEPTH: usize = 8;
+/// Most files that are read: the whole of FreeRADIUS has 250.
+const MAX_FILES: usize = 1_000;
+/// Most lines of them.
+const MAX_LINES: usize = 1_000_000;
+/// Most vendors: they are looked for one after the other.
+const MAX_VENDORS: usize = 2_000;
 /// Deepest nesting of attributes: what describes a value recurses as deep.
 const MAX_NESTING: usize = 8;

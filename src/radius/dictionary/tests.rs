@@ -241,6 +241,47 @@ fn faults_name_file_line_and_cause() {
     }
 }
 
+/// Few files that include each other many times, or one without end, are refused where the limit is reached.
+#[test]
+fn what_is_read_is_bounded() {
+    let wide = |name: &str| {
+        let level: usize = name.strip_prefix("level-")?.parse().ok()?;
+        let next = format!("$INCLUDE level-{}\n", level + 1);
+        Some(if level < 7 {
+            next.repeat(12)
+        } else {
+            String::new()
+        })
+    };
+    let fault = Dictionary::default().with("level-0", wide).unwrap_err();
+    assert_eq!(
+        fault.cause,
+        Cause::TooMany {
+            what: "files",
+            most: 1000
+        }
+    );
+    let text = fault.to_string();
+    assert!(
+        text.starts_with("level-") && text.contains(": more than 1000 files in a dictionary"),
+        "{text}"
+    );
+    let long = "#\n".repeat(1_000_001);
+    assert_eq!(
+        parse(&long).unwrap_err().to_string(),
+        "test:1000001: more than 1000000 lines in a dictionary and all that it includes"
+    );
+    let vendors = |count: usize| {
+        let mut text = String::new();
+        for number in 0..count {
+            push!(text, "VENDOR v{number} {number}\n");
+        }
+        parse(&text)
+    };
+    assert!(vendors(2000).is_ok());
+    assert_eq!(vendors(2001).unwrap_err().line, 2001);
+}
+
 #[test]
 fn accepts_what_vendor_files_contain() {
     let text = "VENDOR Odd 429 format=2,0\nBEGIN-VENDOR Odd\nATTRIBUTE Odd-One 0x9001 integer\n\

@@ -204,12 +204,13 @@ impl Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let kind = self.kind;
+        let listed = self.missing.and_then(listed).map(str::to_owned);
         let problem = Problem {
             kind: format!("urn:oncegate:problem:{}", kind.name),
             title: kind.title.to_owned(),
             status: kind.status,
             detail: self.detail.into_owned(),
-            remedy: self.remedy,
+            remedy: self.remedy.or(listed),
         };
         let status = StatusCode::from_u16(kind.status);
         let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -230,6 +231,10 @@ impl From<CoreError> for Failure {
         match error {
             CoreError::Store(StoreError::TooLarge) => {
                 Self::malformed("a value is too large for a record")
+                    .advise("give less in one request: fewer groups or aliases, or a shorter text")
+            }
+            CoreError::Store(StoreError::Corrupt(_) | StoreError::File { .. }) => {
+                Self::unavailable(error.to_string()).advise(VERIFY)
             }
             other => Self::unavailable(other.to_string()).advise(SEE),
         }
@@ -320,18 +325,39 @@ impl From<AdminError> for Failure {
             AdminError::Directory(error) => Self::unavailable(error.to_string())
                 .advise("nothing was changed; see that the source can be read with what [source.NAME] says: oncegate manual sources"),
             AdminError::Shrinks { .. } => Self::conflict(error.to_string()).advise(
-                "see that the source has all of its people: oncegate source sync NAME --dry-run --force shows who \
+                "see that the source has all of its people: `oncegate source sync NAME --dry-run --force` shows who \
                  it is, --force does it",
             ),
             AdminError::Loses { .. } => Self::conflict(error.to_string()).advise(
-                "see that the account that reads the source may still see it: oncegate source sync NAME --dry-run \
-                 --force shows whose it is, --force does it",
+                "see that the account that reads the source may still see it: `oncegate source sync NAME --dry-run \
+                 --force` shows whose it is, --force does it",
             ),
             AdminError::Core(error) => error.into(),
         }
     }
 }
 
+/// Where the records are shown that there are.
+fn listed(what: &str) -> Option<&'static str> {
+    Some(match what {
+        "user" => "`oncegate user list` shows who there is",
+        "token" => "`oncegate token list` shows which there are",
+        "client" => "`oncegate client list` shows which there are",
+        "device" => "`oncegate token list` shows the tokens that devices carry",
+        "group" => "`oncegate user list` shows the groups of users",
+        "outage" => "`oncegate outage show` shows the latest one",
+        "delegation" => "`oncegate delegation list` shows what is lent",
+        "source" => "`oncegate source show` shows which are configured",
+        "gateway" => "`oncegate delivery list` shows which are configured",
+        "policy" => "`oncegate policy list` shows which are loaded",
+        "policy draft" => "`oncegate policy draft list` shows which there are",
+        "audit record" => "`oncegate audit list` shows the newest ones",
+        _ => return None,
+    })
+}
+
+/// Where damage of the store is named, each with what to do about it.
+const VERIFY: &str = "`oncegate store verify` names what is damaged, and what to do about it";
 /// Where the whole state of a server that cannot decide is shown.
 pub(crate) const SEE: &str = "see `oncegate status`";
 

@@ -235,8 +235,8 @@ pub(crate) async fn make(
         strict: !caller.may_administer(),
         public_url,
     };
-    let made = app.admin().enrol_by_link(wanted, by).await;
-    let made = made.map_err(|error| tell::token_exists(&app, &call.place, None, error))?;
+    let (made, of) = (app.admin().enrol_by_link(wanted, by).await, &call.place);
+    let made = made.map_err(|error| tell::token_exists(&app, &caller, (of, None), error))?;
     let sent = made.sent.iter().map(|(medium, to)| api::Recipient {
         medium: medium.to_string(),
         to: to.clone(),

@@ -225,7 +225,7 @@ impl Snapshot {
             (
                 Gauge,
                 "store_damaged_rows",
-                "Rows and tables of the store that are damaged",
+                "Rows and tables of the store that are damaged; a damaged journal counts as one",
                 health.damaged,
             ),
             (Gauge, "audit_seq", "Last durable audit record", health.seq),

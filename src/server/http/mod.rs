@@ -164,8 +164,10 @@ pub struct App {
     backups: Arc<Semaphore>,
     tls: OnceLock<Arc<Tls>>,
     rates: fairness::Rates,
-    enrolments: fairness::Enrolments,
-    links: fairness::Enrolments,
+    enrolments: fairness::Tries,
+    links: fairness::Tries,
+    sign_ins: fairness::Tries,
+    console_sign_ins: fairness::Tries,
     addresses: Arc<fairness::Addresses>,
     started: Instant,
     document: String,
@@ -205,8 +207,10 @@ impl App {
             backups: Arc::new(Semaphore::new(1)),
             tls: OnceLock::new(),
             rates: fairness::Rates::default(),
-            enrolments: fairness::Enrolments::of_devices(),
-            links: fairness::Enrolments::of_links(),
+            enrolments: fairness::Tries::of_devices(),
+            links: fairness::Tries::of_links(),
+            sign_ins: fairness::Tries::of_sign_ins(),
+            console_sign_ins: fairness::Tries::of_sign_ins(),
             addresses: Arc::default(),
             started: Instant::now(),
             document,
@@ -414,12 +418,21 @@ impl App {
         &self.rates
     }
 
-    pub(crate) const fn enrolments(&self) -> &fairness::Enrolments {
+    pub(crate) const fn enrolments(&self) -> &fairness::Tries {
         &self.enrolments
     }
 
-    pub(crate) const fn links(&self) -> &fairness::Enrolments {
+    pub(crate) const fn links(&self) -> &fairness::Tries {
         &self.links
+    }
+
+    /// Of self-service.
+    pub(crate) const fn sign_ins(&self) -> &fairness::Tries {
+        &self.sign_ins
+    }
+
+    pub(crate) const fn console_sign_ins(&self) -> &fairness::Tries {
+        &self.console_sign_ins
     }
 
     pub(crate) const fn addresses(&self) -> &Arc<fairness::Addresses> {

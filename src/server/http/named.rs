@@ -9,9 +9,11 @@ use crate::model::device::DeviceId;
 use crate::model::id::{RequestId, Serial};
 use crate::model::message::Medium;
 use crate::model::user_key::UserKey;
+use crate::server::http::caller::Caller;
 use crate::server::http::error::Failure;
 use crate::server::http::read::user_key;
 use crate::server::http::{App, tell};
+use crate::store::ADMINISTRATORS_ONLY;
 
 /// A place of a path, as the server reads it.
 pub(crate) trait Named: Place {
@@ -33,8 +35,14 @@ pub(crate) trait Named: Place {
         None
     }
 
-    /// There is no such record.
-    fn missing(_: &App, _: &Self::Value) -> Failure {
+    /// What a caller is answered who does not see the record, whether or not there is one: nothing else is looked at.
+    /// `reads`: the call changes nothing.
+    fn unseen(_: &App, _: &Caller, _: &Self::Value, _reads: bool) -> Option<Failure> {
+        None
+    }
+
+    /// There is no such record that the caller sees.
+    fn missing(_: &App, _: &Caller, _: &Self::Value) -> Failure {
         Failure::missing(Self::NOUN)
     }
 }
@@ -64,8 +72,19 @@ impl Named for UserName {
         app.admin().user(user).ok().map(|user| user.revision)
     }
 
-    fn missing(app: &App, user: &UserKey) -> Failure {
-        tell::no_user(app, user)
+    fn unseen(app: &App, caller: &Caller, user: &UserKey, reads: bool) -> Option<Failure> {
+        if caller.sees(user) {
+            return None;
+        }
+        Some(if reads {
+            tell::no_user(app, caller, user)
+        } else {
+            Failure::conflict(ADMINISTRATORS_ONLY)
+        })
+    }
+
+    fn missing(app: &App, caller: &Caller, user: &UserKey) -> Failure {
+        tell::no_user(app, caller, user)
     }
 }
 
@@ -82,8 +101,16 @@ impl Named for TokenSerial {
         found.map(|(token, _)| token.revision)
     }
 
-    fn missing(app: &App, serial: &Serial) -> Failure {
-        tell::no_token(app, serial)
+    fn unseen(app: &App, caller: &Caller, serial: &Serial, _: bool) -> Option<Failure> {
+        if caller.sees_console() {
+            return None;
+        }
+        let (token, _) = app.admin().token(serial).ok()?;
+        (!caller.sees(&token.user)).then(|| tell::no_token(app, caller, serial))
+    }
+
+    fn missing(app: &App, caller: &Caller, serial: &Serial) -> Failure {
+        tell::no_token(app, caller, serial)
     }
 }
 
@@ -100,7 +127,7 @@ impl Named for ClientName {
         client.map(|client| client.revision)
     }
 
-    fn missing(app: &App, name: &String) -> Failure {
+    fn missing(app: &App, _: &Caller, name: &String) -> Failure {
         tell::no_client(app, name)
     }
 }
@@ -113,7 +140,7 @@ impl Named for PolicyName {
         Ok(text.to_owned())
     }
 
-    fn missing(app: &App, name: &String) -> Failure {
+    fn missing(app: &App, _: &Caller, name: &String) -> Failure {
         let policies = app.core().policies();
         let close = did_you_mean(name, policies.iter().map(|policy| policy.name.as_str()));
         let next = close.map_or_else(
@@ -138,7 +165,7 @@ impl Named for DraftName {
         Some(draft.map_or(0, |draft| draft.revision))
     }
 
-    fn missing(_: &App, _: &String) -> Failure {
+    fn missing(_: &App, _: &Caller, _: &String) -> Failure {
         Failure::missing(Self::NOUN).advise("`oncegate policy draft list` shows those that wait")
     }
 }
@@ -151,7 +178,15 @@ impl Named for DeviceName {
         text.parse().map_err(|_| Failure::missing(Self::NOUN))
     }
 
-    fn missing(_: &App, id: &DeviceId) -> Failure {
+    fn unseen(app: &App, caller: &Caller, id: &DeviceId, _: bool) -> Option<Failure> {
+        if caller.sees_console() {
+            return None;
+        }
+        let (device, _) = app.admin().device(id).ok()??;
+        (!caller.sees(&device.user)).then(|| Self::missing(app, caller, id))
+    }
+
+    fn missing(_: &App, _: &Caller, id: &DeviceId) -> Failure {
         Failure::not_found(format!("there is no device {id}"))
             .advise("compare with `oncegate device list --user USER`")
     }
@@ -165,7 +200,7 @@ impl Named for SourceName {
         Ok(text.to_owned())
     }
 
-    fn missing(_: &App, name: &String) -> Failure {
+    fn missing(_: &App, _: &Caller, name: &String) -> Failure {
         Failure::missing(Self::NOUN).advise(format!(
             "`oncegate source show` lists them; `[source.{name}]` in oncegate.toml makes one"
         ))
@@ -180,7 +215,7 @@ impl Named for GatewayName {
         Ok(text.to_owned())
     }
 
-    fn missing(_: &App, name: &String) -> Failure {
+    fn missing(_: &App, _: &Caller, name: &String) -> Failure {
         Failure::missing(Self::NOUN).advise(format!(
             "`oncegate delivery list` shows them; `[delivery.{name}]` in oncegate.toml makes one"
         ))

@@ -79,7 +79,7 @@ pub(crate) type Asked<C> = Received<C, Asker>;
 
 /// Who makes a call, found out before anything of it is read but its body.
 pub(crate) trait Credential: Send + Sync + Sized + 'static {
-    /// Whether they administer: only administrators are told names that they did not send.
+    /// Whether they administer: only then they are told names that they did not send.
     const ADMINISTERS: bool = false;
     /// Whether the octets of the body are needed to know them, also where the call has none.
     const NEEDS_BODY: bool = false;
@@ -246,8 +246,15 @@ where
     Answer: Future<Output = Result<C::Answer, Failure>>,
 {
     let by_status = ByStatus::of::<C>(&request)?;
+    let caller = request.extensions().get::<Caller>().cloned();
+    let caller = caller.filter(|_| K::ADMINISTERS);
     let call = Received::<C, K>::read(&app, request).await?;
     let (expected, place) = (call.expected, call.place.clone());
+    let reads = C::OPERATION.method == Method::GET;
+    let unseen = |caller: &Caller| C::Place::unseen(&app, caller, &place, reads);
+    if let Some(failure) = caller.as_ref().and_then(unseen) {
+        return Err(failure);
+    }
     if expected.is_some() {
         // A record that is not there has no revision: the handler says so.
         let present = C::Place::revision(&app, &place);
@@ -257,9 +264,10 @@ where
     }
     match handler(Arc::clone(&app), call).await {
         Ok(answer) => Ok(response::<C>(&answer, by_status)),
-        Err(failure) if K::ADMINISTERS && failure.is_missing(C::Place::NOUN) => {
-            Err(C::Place::missing(&app, &place))
-        }
+        Err(failure) if failure.is_missing(C::Place::NOUN) => Err(match &caller {
+            Some(caller) => C::Place::missing(&app, caller, &place),
+            None => failure,
+        }),
         Err(failure) if failure.is_conflict() && expected.is_some() => {
             let present = C::Place::revision(&app, &place);
             Err(if present == expected {

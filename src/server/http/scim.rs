@@ -34,11 +34,13 @@ use crate::server::http::error::Failure;
 use crate::server::http::route::Routes;
 use crate::server::http::scim::document::{LIST, PAGE, abilities, list, schemas, types};
 use crate::server::http::scim::error::{ScimError, answer};
-use crate::server::http::scim::patch::{equals, get, same};
+use crate::server::http::scim::listed::get;
+use crate::server::http::scim::patch::{equals, same};
 use crate::store::By;
 
 mod document;
 pub(super) mod error;
+mod listed;
 mod patch;
 mod resource;
 

@@ -1,8 +1,9 @@
 //! Failures about a record, told with its name, its state and what to do next.
 //!
 //! Only names in canonical form are repeated: what else was sent may be a secret in the wrong place, or
-//! text that drives a terminal. Only administrators are told names, and what was probably meant by one: an
-//! application or a stranger never gets a name that it did not send.
+//! text that drives a terminal. Only who administers is told names, and what was probably meant by one: an
+//! application or a stranger never gets a name that it did not send, and no one that of a user whom they do not see
+//! ([`Caller::sees`]). Of a name in the console the same is said to them whether or not there is someone of it.
 
 use ipnet::IpNet;
 
@@ -15,11 +16,17 @@ use crate::model::reason::Reason;
 use crate::model::token::{LifeCycle, Token};
 use crate::model::user_key::UserKey;
 use crate::server::http::App;
+use crate::server::http::caller::Caller;
 use crate::server::http::error::Failure;
-use crate::store::{ADMINISTRATORS_ONLY, ALIAS_TAKEN, NAME_IS_ALIAS};
+use crate::store::{ADMINISTRATORS_ONLY, ALIAS_TAKEN, By, NAME_IS_ALIAS};
 
-/// There is no such user. Where another realm has one of this name, adding is the wrong advice.
-pub(crate) fn no_user(app: &App, user: &UserKey) -> Failure {
+/// There is no such user whom the caller sees. Where another realm has one of this name, adding is the wrong advice.
+pub(crate) fn no_user(app: &App, caller: &Caller, user: &UserKey) -> Failure {
+    if !caller.sees(user) {
+        let next = "the people of the realm `console` are seen by administrators and auditors only; ask one of them";
+        // Not even the name: an alias that was sent is another one here.
+        return Failure::not_found("there is no such user").advise(next);
+    }
     if let Ok(Some(owner)) = app.core().store().of_alias(user) {
         let owner = owner.to_string();
         let word = shell::word(&owner);
@@ -31,7 +38,8 @@ pub(crate) fn no_user(app: &App, user: &UserKey) -> Failure {
         ));
     }
     let others = app.core().store().namesakes(user);
-    let others = others.unwrap_or_default();
+    let mut others = others.unwrap_or_default();
+    others.retain(|other| caller.sees(other));
     let name = user.to_string();
     let missing = Failure::not_found(format!("there is no user {name}"));
     if let Some(other) = others.first() {
@@ -43,7 +51,9 @@ pub(crate) fn no_user(app: &App, user: &UserKey) -> Failure {
         ));
     }
     // A suggestion is not worth another failure.
-    let close = app.admin().similar_user(user).ok().flatten();
+    let admin = app.admin();
+    let close = admin.similar_user(user, |other| caller.sees(other));
+    let close = close.ok().flatten();
     let close = close.map(|close| shell::word(&close.to_string()).into_owned());
     missing.advise(meant(
         close,
@@ -54,12 +64,23 @@ pub(crate) fn no_user(app: &App, user: &UserKey) -> Failure {
     ))
 }
 
-/// There is no such token.
-pub(crate) fn no_token(app: &App, serial: &Serial) -> Failure {
-    let close = app.admin().similar_serial(serial).ok().flatten();
+/// There is no such token that the caller sees.
+pub(crate) fn no_token(app: &App, caller: &Caller, serial: &Serial) -> Failure {
+    let admin = app.admin();
+    let close = admin.similar_serial(serial, |owner| caller.sees(owner));
+    let close = close.ok().flatten();
     let close = close.map(|close| close.to_string());
     Failure::not_found(format!("there is no token {serial}"))
         .advise(meant(close, "compare with `oncegate token list`"))
+}
+
+/// Refuses a caller to whom this user is not theirs to change, whether or not there is one.
+pub(crate) fn may_change(by: &By, user: &UserKey) -> Result<(), Failure> {
+    if by.may_change(user) {
+        Ok(())
+    } else {
+        Err(Failure::conflict(ADMINISTRATORS_ONLY))
+    }
 }
 
 /// There is no such client.
@@ -82,9 +103,9 @@ fn meant(close: Option<String>, otherwise: &str) -> String {
 }
 
 /// A failed verb about this user.
-pub(crate) fn user(app: &App, user: &UserKey, error: AdminError) -> Failure {
+pub(crate) fn user(app: &App, caller: &Caller, user: &UserKey, error: AdminError) -> Failure {
     match error {
-        AdminError::NotFound(_) => no_user(app, user),
+        AdminError::NotFound(_) => no_user(app, caller, user),
         other => other.into(),
     }
 }
@@ -172,13 +193,19 @@ pub(crate) fn alias_taken(
 /// A token that cannot be made.
 pub(crate) fn token_exists(
     app: &App,
-    user: &UserKey,
-    serial: Option<&Serial>,
+    caller: &Caller,
+    (user, serial): (&UserKey, Option<&Serial>),
     error: AdminError,
 ) -> Failure {
     match (error, serial) {
-        (AdminError::NotFound(_), _) => no_user(app, user),
-        (AdminError::Conflict(_), Some(serial)) => {
+        (AdminError::NotFound(_), _) => no_user(app, caller, user),
+        (AdminError::Conflict(_), Some(serial))
+            if app
+                .core()
+                .store()
+                .token(serial)
+                .is_ok_and(|found| found.is_some()) =>
+        {
             Failure::conflict(format!("token {serial} exists already"))
                 .advise("choose another serial, or leave it out to get a new one")
         }
@@ -261,7 +288,7 @@ pub(crate) fn wrong_state(token: &Token, state: LifeCycle, goal: Goal, wanted: &
         }
         (LifeCycle::Pending, Goal::End) => {
             format!(
-                "it waits for its first right code (oncegate token confirm {serial} tries one); end it: oncegate \
+                "it waits for its first right code (`oncegate token confirm {serial}` tries one); end it: oncegate \
              token revoke {serial}"
             )
         }

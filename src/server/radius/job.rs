@@ -64,6 +64,17 @@ pub(super) struct Asked<'a> {
     pub(super) own: (usize, usize),
 }
 
+/// What the service is asked of a credential.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    /// To decide.
+    Decision,
+    /// To give this answer again, where the text made the response.
+    Again(&'a Given, Option<&'a SecretString>),
+    /// To say whether this accept may still be told.
+    Confirmation(&'a Accepted),
+}
+
 /// A reply: what it is counted as, its octets, and how long after arrival it leaves.
 pub(super) type Ready = (Event, Arc<[u8]>, Duration);
 
@@ -248,20 +259,32 @@ impl Job {
             return None;
         };
         let (given, typed) = &*again;
-        self.asked(packet, asked, Some((given, typed.as_ref())))
-            .await
+        let again = Wanted::Again(given, typed.as_ref());
+        self.asked(packet, asked, again).await
     }
 
     /// Has the service decide. `None`: no one could.
     pub(super) async fn ask(&self, packet: &Packet<'_>, asked: Asked<'_>) -> Option<LoginOutcome> {
-        self.asked(packet, asked, None).await
+        self.asked(packet, asked, Wanted::Decision).await
+    }
+
+    /// Has the service say whether an accept that waited for the peer may be told: itself, or a refusal.
+    /// `None`: no one could.
+    pub(super) async fn confirm(
+        &self,
+        packet: &Packet<'_>,
+        asked: Asked<'_>,
+        accepted: &Accepted,
+    ) -> Option<LoginOutcome> {
+        let confirmation = Wanted::Confirmation(accepted);
+        self.asked(packet, asked, confirmation).await
     }
 
     async fn asked(
         &self,
         packet: &Packet<'_>,
         asked: Asked<'_>,
-        again: Option<(&Given, Option<&SecretString>)>,
+        wanted: Wanted<'_>,
     ) -> Option<LoginOutcome> {
         let Self { pipeline, peer, .. } = self;
         let mut texts = Vec::new();
@@ -296,10 +319,11 @@ impl Job {
         // The deadline keeps late work from beginning. Work that has begun is waited for, since its
         // answer serves the retransmission. The service says why there is none.
         let login = &pipeline.service.login;
-        let decided = match again {
-            Some((given, typed)) => Box::pin(login.again(&request, given, typed)).await,
-            // Boxed, since the futures around it are moved about.
-            None => Box::pin(login.authenticate(&request)).await,
+        // Boxed, since the futures around it are moved about.
+        let decided = match wanted {
+            Wanted::Decision => Box::pin(login.authenticate(&request)).await,
+            Wanted::Again(given, typed) => Box::pin(login.again(&request, given, typed)).await,
+            Wanted::Confirmation(accepted) => Box::pin(login.confirmed(&request, accepted)).await,
         };
         if decided.is_err() {
             self.undecided();

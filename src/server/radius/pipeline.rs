@@ -2,7 +2,7 @@
 //! cache. What happens to a datagram is in `receive`, to a request that must be decided in `job`.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -72,7 +72,7 @@ pub struct Pipeline {
     pub(super) reports: Arc<Semaphore>,
     dictionary: ArcSwap<Dictionary>,
     pub(super) table: Arc<ArcSwap<Table>>,
-    shields: Arc<Mutex<Vec<Arc<Shield>>>>,
+    shields: Arc<Mutex<Vec<Weak<Shield>>>>,
     /// Held for one look-up at a time, never across an await.
     duplicates: Mutex<Duplicates>,
     /// Attempts whose answers may be given again; made for the first client that asks for it.
@@ -95,7 +95,7 @@ impl Pipeline {
     ) -> Arc<Self> {
         let counters = Arc::new(Counters::default());
         let table = Arc::new(ArcSwap::from_pointee(Table::default()));
-        let shields = Arc::<Mutex<Vec<Arc<Shield>>>>::default();
+        let shields = Arc::<Mutex<Vec<Weak<Shield>>>>::default();
         let follow = (
             Arc::clone(&table),
             Arc::clone(&counters),
@@ -105,7 +105,8 @@ impl Pipeline {
             let (table, counters, shields) = &follow;
             let new = Arc::new(Table::new(clients, counters));
             table.store(Arc::clone(&new));
-            for shield in shields.lock().expect(UNPOISONED).iter() {
+            let shields = shields.lock().expect(UNPOISONED);
+            for shield in shields.iter().filter_map(Weak::upgrade) {
                 shield.refresh(new.networks());
             }
         }));
@@ -165,7 +166,7 @@ impl Pipeline {
         self.shields
             .lock()
             .expect(UNPOISONED)
-            .push(Arc::clone(&shield));
+            .push(Arc::downgrade(&shield));
         shield.watch(Arc::clone(&self.table), shutdown)
     }
 

@@ -5,7 +5,7 @@
 //!
 //! What does not fit: Proxy-State always goes back whole (RFC 2865 s5.33). Reply-Message, text for the
 //! person, is split into as many attributes as it needs and is left out where there is no room for all
-//! of it. Any other attribute that does not fit makes the accept impossible: a missing Filter-Id opens a
+//! of it, and beside an EAP packet, which says all that the peer is told (RFC 3579 s2.6.5). Any other attribute that does not fit makes the accept impossible: a missing Filter-Id opens a
 //! network. The service asks [`Room`] before it consumes anything.
 
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use crate::model::session::Class;
 use crate::radius::attribute::{Attributes, MAX_ATTRIBUTES, Type};
 use crate::radius::authenticator::{RequestAuthenticator, SecretKeys};
 use crate::radius::dictionary::{Dictionary, EncodeError, Hiding};
+use crate::radius::eap::{self, Message};
 use crate::radius::encode::{BuildError, MessageAuthenticator};
 use crate::radius::microsoft::Cover;
 use crate::radius::packet::{Code, HEADER, MAX_LENGTH, Packet};
@@ -65,10 +66,10 @@ impl<'p> Words<'p> {
 impl Carrier for Room<'_> {
     fn accept(&self, attributes: &[(String, String)]) -> Fit {
         match Layout::of(self.packet, attributes, self.words, self.own) {
-            Ok(layout) if layout.silent => {
-                Fit::Without("Reply-Message was left out: no room for all of it".to_owned())
-            }
-            Ok(_) => Fit::Whole,
+            Ok(Layout { silent: None, .. }) => Fit::Whole,
+            Ok(Layout {
+                silent: Some(why), ..
+            }) => Fit::Without(format!("Reply-Message was left out: {why}")),
             Err(error) => Fit::Not(error.to_string()),
         }
     }
@@ -81,8 +82,8 @@ impl Carrier for Room<'_> {
 /// The attributes of an Access-Accept, encoded.
 struct Layout {
     attributes: Vec<Vec<u8>>,
-    /// Whether there was no room for the text to the person.
-    silent: bool,
+    /// Why the text to the person is left out, if it is.
+    silent: Option<&'static str>,
 }
 
 impl Layout {
@@ -108,10 +109,14 @@ impl Layout {
             };
             dictionary.encode(name, value, Some(hiding))
         };
-        let (mut encoded, mut texts) = (Vec::new(), 0);
+        let (mut encoded, mut texts, mut silent) = (Vec::new(), 0, None);
         for (name, value) in attributes {
             let text = dictionary.attribute(name);
             if text.is_some_and(|one| one.is(Type::ReplyMessage)) {
+                if packet.has(Type::EapMessage) {
+                    silent = Some(BESIDE_EAP);
+                    continue;
+                }
                 for piece in pieces(value) {
                     encoded.push((true, encode(name, piece)?));
                     texts += 1;
@@ -126,16 +131,16 @@ impl Layout {
             left.attributes = left.attributes.saturating_sub(count);
             encoded.iter().all(|(_, one)| left.take_encoded(one))
         };
-        let whole = fits(&encoded);
-        if !whole {
+        if !fits(&encoded) {
             encoded.retain(|(text, _)| !text);
             if texts == 0 || !fits(&encoded) {
                 return Err(BuildError::PacketTooLong.into());
             }
+            silent = Some(NO_ROOM);
         }
         Ok(Self {
             attributes: encoded.into_iter().map(|(_, one)| one).collect(),
-            silent: !whole,
+            silent,
         })
     }
 }
@@ -242,19 +247,32 @@ pub(super) fn reject(
 ) -> Result<Arc<[u8]>, BuildError> {
     let mut buffer = Vec::with_capacity(USUAL);
     let mut builder = ReplyBuilder::new(&mut buffer, Code::AccessReject, packet, sign);
-    // RFC 3579 s2.6.3: the EAP peer is told, with the Identifier of its own packet (RFC 3748 s4.2). An
-    // EAP-Start has none.
-    if let Some(eap) = packet.first(Type::EapMessage)
-        && left(packet).take(&[2 + FAILURE])
+    // RFC 3579 s2.6.3: the EAP peer is told, with the Identifier of its own packet (RFC 3748 s4.2).
+    if let Some(told) = eap::joined(packet).map(|asked| refusal(&asked))
+        && left(packet).take(&[2 + told.len()])
     {
-        let identifier = eap.get(1).copied().unwrap_or_default();
-        builder.attribute(Type::EapMessage, &[EAP_FAILURE, identifier, 0, 4])?;
+        builder.attribute(Type::EapMessage, &told)?;
     }
     if let Some(error) = error.filter(|error| left(packet).take_encoded(error)) {
         builder.encoded(error)?;
     }
     builder.finish(keys)?;
     Ok(buffer.into())
+}
+
+/// How an EAP peer is refused: by a Failure. Who asks us, instead of answering, is told that we have no
+/// method to offer, and does not ask again (RFC 3579 s2.6.2). An EAP-Start has no Identifier.
+fn refusal(eap: &[u8]) -> Vec<u8> {
+    let identifier = eap.get(1).copied().unwrap_or_default();
+    let nak = Message {
+        code: eap::Code::Response,
+        identifier,
+        kind: eap::kind::NAK,
+        data: &[0],
+    };
+    let asks = Message::parse(eap).is_some_and(|message| message.code == eap::Code::Request);
+    let nak = nak.octets().filter(|_| asks);
+    nak.unwrap_or_else(|| vec![EAP_FAILURE, identifier, 0, 4])
 }
 
 /// An Access-Challenge (RFC 2865 s4.4): what is asked for, that it may be shown while it is typed
@@ -319,8 +337,9 @@ pub(super) fn plain(
 /// RFC 3748 s4: Code of a Failure packet.
 const EAP_FAILURE: u8 = 4;
 
-/// Octets of a Failure packet.
-const FAILURE: usize = 4;
+/// Why Reply-Message is left out.
+const NO_ROOM: &str = "no room for all of it";
+const BESIDE_EAP: &str = "it must not stand beside EAP-Message";
 
 /// Octets of a Prompt.
 const PROMPT: usize = 4;

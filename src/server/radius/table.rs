@@ -12,7 +12,7 @@ use ipnet::IpNet;
 
 use crate::model::client::{Access, Client, RadiusAccess, Require};
 use crate::radius::authenticator::SecretKeys;
-use crate::radius::client::PrefixTable;
+use crate::radius::client::{PrefixTable, canonical};
 use crate::secret::{SecretBytes, SharedSecret};
 use crate::server::radius::counters::{Counters, PeerCounters};
 use crate::time::UnixTime;
@@ -87,7 +87,9 @@ impl Table {
                 Ok(addresses) => {
                     return Self {
                         addresses,
-                        networks: networks.into_iter().map(|(network, _)| network).collect(),
+                        networks: (networks.into_iter())
+                            .map(|(network, _)| canonical(network))
+                            .collect(),
                         certificates,
                     };
                 }

@@ -33,6 +33,7 @@ use crate::store::journal::{Head, Record};
 use crate::store::record::Table;
 
 mod frame;
+mod later;
 mod restore;
 mod take;
 

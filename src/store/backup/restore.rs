@@ -1,6 +1,5 @@
 //! A new store from a backup, in which no code is good again.
 
-use std::collections::HashMap;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use data_encoding::{BASE64, HEXLOWER};
 use crate::model::sealing::SealAlgorithm;
 use crate::secret::Key256;
 use crate::store::backup::frame::{Opening, Reader};
+use crate::store::backup::later::Later;
 use crate::store::backup::{BackupError, Begin, Counts, Header, Item, SiteFile};
 use crate::store::closing::Cause;
 use crate::store::error::disk;
@@ -19,7 +19,7 @@ use crate::store::main_file::{Snapshot, create};
 use crate::store::medium::{Directory, Medium};
 use crate::store::memtable::Layer;
 use crate::store::rebuild::Rebuild;
-use crate::store::record::{Entry, PRUNED, RowWrite, Table};
+use crate::store::record::{Entry, PRUNED, Table};
 use crate::store::rows::Whole;
 use crate::store::seal::Sealer;
 use crate::store::seal::personal;
@@ -101,7 +101,7 @@ pub fn restore<R: Read>(what: &Restore<'_>, mut inputs: Vec<R>) -> Result<Restor
         from_start,
         last: what.at.unwrap_or(header.head),
         at: anchor,
-        later: HashMap::new(),
+        later: Later::default(),
         counts: Counts::default(),
     };
     anew.high_water(anew.begin.high_water);
@@ -128,7 +128,7 @@ pub fn restore<R: Read>(what: &Restore<'_>, mut inputs: Vec<R>) -> Result<Restor
         records,
         epoch: 0,
         closed: Vec::new(),
-        used_later: anew.later.len() as u64,
+        used_later: anew.later.tokens(),
     };
     anew.close(what, &journal, &mut restored)?;
     identity.keep(medium.as_ref())?;
@@ -257,8 +257,8 @@ struct Anew {
     last: u64,
     /// The last record that was read.
     at: Head,
-    /// Moving factors of tokens in records behind the last one that is wanted.
-    later: HashMap<Vec<u8>, u64>,
+    /// Codes that were used in records behind the last one that is wanted.
+    later: Later,
     counts: Counts,
 }
 
@@ -320,7 +320,7 @@ impl Anew {
         self.at = record.head();
         let entry = Entry::decode(&record.body)?;
         if record.seq > self.last {
-            return self.used_later(entry);
+            return self.later.note(entry, &self.made.sealer);
         }
         self.batch.push_body(&record.body)?;
         if self.batch.len() >= SLICE {
@@ -337,19 +337,6 @@ impl Anew {
                 .writes
                 .into_iter()
                 .for_each(|write| self.layer.put(write));
-        }
-        Ok(())
-    }
-
-    /// Notes which codes were used in a record that is not restored.
-    fn used_later(&mut self, entry: Entry) -> Result<(), StoreError> {
-        for RowWrite { table, key, value } in entry.writes {
-            if let (Table::TokenStates, Some(row)) = (table, value)
-                && let Some(last) = record::token_state(&row)?.moving.last
-            {
-                let known = self.later.entry(key).or_insert(last);
-                *known = last.max(*known);
-            }
         }
         Ok(())
     }
@@ -379,26 +366,29 @@ impl Anew {
         let made = UnixTime::parse_rfc3339(&restored.header.created).unwrap_or(what.now);
         let now = what.now.max(known.at).max(made);
         restored.closed = self.made.close_codes(&mut self.appender, now, RESTORE)?;
-        let mut writes = Vec::new();
+        let snapshot = Snapshot::of(&self.made.file)?;
+        let mut writes = self.later.rows(&snapshot, &self.made.sealer)?;
+        drop(snapshot);
         if self.begin.anchor.seq > 0 {
             let pruned = record::pruned_row(self.begin.anchor, &self.made.sealer);
             writes.push(put(Table::Settings, PRUNED.to_vec(), pruned));
         }
-        let snapshot = Snapshot::of(&self.made.file)?;
-        for (serial, last) in std::mem::take(&mut self.later) {
-            let table = Table::TokenStates;
-            if let Some(row) = snapshot.get(&self.made.sealer, table, &serial)? {
-                let mut state = record::token_state(&row)?;
-                state.moving.last = Some(state.moving.last.map_or(last, |own| own.max(last)));
-                writes.push(put(table, serial, record::token_state_row(&state)?));
-            }
-        }
-        drop(snapshot);
-        let Restored { header, at, .. } = &*restored;
-        let detail = format!(
+        let Restored {
+            header,
+            at,
+            used_later,
+            ..
+        } = &*restored;
+        let mut detail = format!(
             "backup {} of {}, which goes up to record {}",
             header.backup, header.created, header.head
         );
+        if *used_later > 0 {
+            push!(
+                detail,
+                "; codes of {used_later} tokens were used behind record {at}, and stay used"
+            );
+        }
         restored.epoch = self.made.begin_epoch(
             &mut self.appender,
             known.epoch,

@@ -297,6 +297,7 @@ fn open_with(
         limit,
         acknowledged,
         known,
+        damaged: Mutex::new(None),
     });
     let appender = Appender {
         journal: Arc::clone(&journal),

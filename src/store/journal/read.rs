@@ -36,6 +36,8 @@ pub(crate) struct Journal {
     pub(super) acknowledged: Acknowledged,
     /// Up to which record answers had left when it was opened.
     pub(super) known: Found,
+    /// The first record that is known to be damaged, although `main.redb` holds what it changed.
+    pub(super) damaged: Mutex<Option<ChainFault>>,
 }
 
 pub(super) struct Segments {
@@ -63,6 +65,23 @@ impl Journal {
         }
         self.acknowledged.write(head)?;
         self.acknowledged.flush()
+    }
+
+    /// Notes which record was found damaged, if one was, and says so the first time.
+    pub(crate) fn note_damage(&self, found: Option<ChainFault>) {
+        let mut damaged = self.damaged.lock().expect(UNPOISONED);
+        if let Some(ChainFault { seq, what }) = &found
+            && *damaged != found
+        {
+            tracing::error!(record = *seq, what, "a record of the journal is damaged");
+        }
+        *damaged = found;
+    }
+
+    /// The first record that is known to be damaged; one that was pruned is gone.
+    pub(crate) fn damage(&self) -> Option<ChainFault> {
+        let damaged = self.damaged.lock().expect(UNPOISONED).clone();
+        damaged.filter(|fault| fault.seq >= self.first())
     }
 
     /// Makes durable up to which record answers have left.

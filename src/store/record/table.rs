@@ -69,6 +69,7 @@ pub(crate) const NOTIFIED: &[u8] = b"notified";
 pub(crate) const PRUNED: &[u8] = b"pruned";
 pub(crate) const LOADED: &[u8] = b"loaded";
 pub(crate) const EPOCH: &[u8] = b"epoch";
+pub(crate) const FLOOR: &[u8] = b"floor";
 pub(crate) const BACKUP: &[u8] = b"backup";
 pub(crate) const MASTER: &[u8] = b"master";
 pub(crate) const DATA_KEY: &[u8] = b"data_key";

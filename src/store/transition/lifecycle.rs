@@ -271,7 +271,7 @@ const ASKED: Duration = Duration::from_hours(1);
 /// Most tokens ended by one change.
 const EXPIRED: usize = 500;
 /// See [`refuse_unsynchronised`].
-const UNSYNCHRONISED: &str = "a repair of the store closed the token, and which of its codes are used is not \
-    known: resync it by two codes first (oncegate token resync)";
+pub(super) const UNSYNCHRONISED: &str = "a repair or restore of the store closed the token, and which of its codes are used is \
+    not known: resync it by two codes first (oncegate token resync)";
 const UNREADABLE: StoreError =
     StoreError::Corrupt("an entry of a token that expires cannot be read");

@@ -52,11 +52,11 @@ pub use devices::DeviceAct;
 pub use drafts::DraftAct;
 pub use import::{Import, Prepared};
 pub(crate) use lifecycle::FROZEN;
-pub(crate) use plan::ADMINISTRATORS_ONLY;
 pub use plan::By;
+pub(crate) use plan::{ADMINISTRATORS_ONLY, SHARED_WITH_CONSOLE};
 pub use reseal::Reseal;
 pub use settings::{GroupAct, Loaded, LoadedFile, Prunable, Synced};
-pub(crate) use tokens::{CARRIED, OTHER_USE, SEED_TAKEN};
+pub(crate) use tokens::{CARRIED, SEED_TAKEN};
 pub use users::WaiverKind;
 pub(crate) use users::{ALIAS_TAKEN, LOCKED_FOR_GOOD, NAME_IS_ALIAS, OWN_REMOVAL};
 

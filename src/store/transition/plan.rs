@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::model::audit::{ChangeEvent, Changed, Event, FieldChange};
 use crate::model::id::{RequestId, Serial};
 use crate::model::user_key::{CONSOLE, UserKey};
-use crate::store::record::{Entry, RowWrite, Table};
+use crate::store::record::{Entry, RowWrite, Table, link_key};
 use crate::store::transition::changed;
 use crate::store::transition::rows::Keys;
 use crate::store::transition::working::Working;
@@ -28,6 +28,12 @@ pub struct By {
 }
 
 impl By {
+    /// Whether a user of this name is theirs to change, whether or not there is one: asked before anything is looked
+    /// up, it tells no one which people of the console there are. What a change comes to is looked at when it is made.
+    pub(crate) fn may_change(&self, user: &UserKey) -> bool {
+        !self.limited || user.realm() != CONSOLE
+    }
+
     /// Who asks in their own name.
     pub const fn new(actor: String, (request, at): (RequestId, UnixTime)) -> Self {
         Self {
@@ -133,6 +139,21 @@ impl Plan {
         Self { digest, ..self }
     }
 
+    /// Refuses a change of someone of the console: the user concerned, or a row of theirs. A token of another user that
+    /// counts for them is a way of theirs to sign in.
+    fn refuse_console(&self, rows: &Working<'_>) -> Result<(), StoreError> {
+        let user = self.user.as_deref().and_then(|user| user.rsplit_once('@'));
+        if user.is_some_and(|(_, realm)| realm == CONSOLE) {
+            return Err(StoreError::Conflict(ADMINISTRATORS_ONLY));
+        }
+        for write in &self.writes {
+            if is_of_console(rows, write)? {
+                return Err(StoreError::Conflict(SHARED_WITH_CONSOLE));
+            }
+        }
+        Ok(())
+    }
+
     /// The entry of the journal.
     pub(crate) fn entry(
         self,
@@ -140,12 +161,8 @@ impl Plan {
         by: &By,
         keys: Keys<'_>,
     ) -> Result<Entry, StoreError> {
-        let console = |user: &String| {
-            user.rsplit_once('@')
-                .is_some_and(|(_, realm)| realm == CONSOLE)
-        };
-        if by.limited && self.user.as_ref().is_some_and(console) {
-            return Err(StoreError::Conflict(ADMINISTRATORS_ONLY));
+        if by.limited {
+            self.refuse_console(rows)?;
         }
         let mut changes = if let Some(digest) = self.digest {
             vec![FieldChange {
@@ -181,6 +198,49 @@ impl Plan {
     }
 }
 
+/// Whether a row is that of someone of the console, or of a token that counts for one.
+fn is_of_console(rows: &Working<'_>, write: &RowWrite) -> Result<bool, StoreError> {
+    let key = write.key.as_slice();
+    match write.table {
+        Table::Users | Table::Credentials | Table::UserStates | Table::Devices => {
+            Ok(is_of_realm(key))
+        }
+        Table::Tokens => {
+            // That a token counts for another user no more is no change of the token.
+            let is_link = |row: &[u8]| Ok(record::link_target(row).is_some());
+            let is_link = rows.get(Table::Tokens, key, is_link)?.unwrap_or_default();
+            let owner = record::owner_prefix(key).unwrap_or_default();
+            let serial = key.get(owner.len()..).unwrap_or_default();
+            Ok(is_of_realm(key) || !is_link && counts_for_console(rows, serial)?)
+        }
+        Table::TokenStates => {
+            let owner = rows.get(Table::Owners, key, |owner| Ok(is_of_realm(owner)))?;
+            Ok(owner.unwrap_or_default() || counts_for_console(rows, key)?)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Whether the token with this serial counts for someone of the console beside its owner.
+fn counts_for_console(rows: &Working<'_>, serial: &[u8]) -> Result<bool, StoreError> {
+    let Ok(serial) = std::str::from_utf8(serial) else {
+        return Ok(false);
+    };
+    let prefix = link_key(serial, b"");
+    let links = rows.keys(Table::Links, &prefix)?;
+    let mut users = links.iter().filter_map(|link| link.strip_prefix(&*prefix));
+    Ok(users.any(is_of_realm))
+}
+
+/// Whether a row key begins with a user of the realm of the console.
+fn is_of_realm(key: &[u8]) -> bool {
+    let rest = key.strip_prefix(CONSOLE.as_bytes());
+    rest.is_some_and(|rest| rest.first() == Some(&0))
+}
+
 /// Who could give themselves the rights of another in the console holds them.
 pub(crate) const ADMINISTRATORS_ONLY: &str =
     "people of the realm `console` are changed by administrators only";
+/// The same of a token that is not theirs alone.
+pub(crate) const SHARED_WITH_CONSOLE: &str = "a token of the user counts for a person of the realm `console`, too: \
+     it is changed by administrators only";

@@ -6,7 +6,8 @@ use crate::model::id::Serial;
 use crate::model::kind::Kind;
 use crate::model::token::{LifeCycle, Moving, Token, TokenState};
 use crate::model::user_key::UserKey;
-use crate::store::record::{RowWrite, Table, TokenRow, link_key};
+use crate::otp::Period;
+use crate::store::record::{FLOOR, RowWrite, Table, TokenRow, link_key};
 use crate::store::transition::plan::Plan;
 use crate::store::transition::rows::{
     Keys, expiry_gone, expiry_put, find_token, gone, own_row, owner_of, person_of, put, refuse_if,
@@ -153,11 +154,13 @@ impl Made {
             refuse_if(rows.has(Table::Seeds, seed)?, SEED_TAKEN)?;
         }
         let mut state = *state;
+        let closed = token.state == LifeCycle::Active && state.needs_resync().is_some();
+        refuse_if(closed, lifecycle::UNSYNCHRONISED)?;
         let retired = rows.get(Table::Retired, &self.retired, record::retired)?;
-        if let Some(Retired { moving, period, .. }) = retired {
-            refuse_if(period != token.counts_time(), OTHER_USE)?;
-            state.moving.last = state.moving.last.max(moving.last);
-            state.moving.ahead = moving.ahead;
+        if let Some(retired) = retired {
+            let barred = retired.bars(token.counts_time());
+            barred.map_or(Ok(()), |why| Err(StoreError::Conflict(why)))?;
+            state.moving = retired.used_up(state.moving);
         }
         let key = record::token_key(&owner, &token.serial);
         let mut writes = vec![
@@ -215,6 +218,8 @@ pub(super) fn assign(
     rows.require(Table::Users, &owner)?;
     let token = rows.get(Table::Tokens, &old, |row| record::token(row, keys.sealer))?;
     refuse_key(rows, user, &token.ok_or(StoreError::NotFound)?, keys)?;
+    let closed = token_state(rows, serial)?.needs_resync().is_some();
+    refuse_if(closed && state == LifeCycle::Active, CLOSED_IN_STOCK)?;
     row.set_owner(user);
     let key = record::token_key(&owner, serial);
     let name = serial.as_str().as_bytes().to_vec();
@@ -325,8 +330,14 @@ pub(super) fn removed(
 ) -> Result<Vec<RowWrite>, StoreError> {
     let token = rows.get(Table::Tokens, &key, |row| record::token(row, keys.sealer))?;
     let token = token.ok_or(StoreError::NotFound)?;
+    // What may be resynchronised still may be so under another name: there, too, it is closed until then.
+    let ends = matches!(
+        token.state_at(keys.now),
+        LifeCycle::Revoked | LifeCycle::Expired
+    );
+    let closed_again = !ends && rows.has(Table::Settings, FLOOR)?;
     let moving = match token_state(rows, serial) {
-        Ok(state) if state.needs_resync().is_none() => state.moving,
+        Ok(state) if closed_again || state.needs_resync().is_none() => state.moving,
         // Which codes are used is not known: none of this key is taken again.
         Ok(_) | Err(StoreError::Corrupt(_)) => Moving {
             last: Some(ALL_USED),
@@ -494,7 +505,33 @@ pub(crate) const SEED_TAKEN: &str = "another user's token has this key";
 pub(super) const TWIN: &str = "the user has a token with this key already";
 /// A counter and steps of time, or of another length, are numbers of one row: what the one used up says
 /// nothing about the other.
-pub(crate) const OTHER_USE: &str = "a removed token had this key as another kind or with another period: \
+const OTHER_USE: &str = "a removed token had this key as another kind or with another period: \
     its used codes could be right again; make a token with a new key";
+/// No code of the key would ever be right: better to say so than to make a token that lets no one in.
+const VOID_KEY: &str = "a removed token had this key, and which of its codes are used is not known since the store was \
+    repaired or restored: none of them is taken again; make a token with a new key";
+/// See [`lifecycle::UNSYNCHRONISED`].
+const CLOSED_IN_STOCK: &str = "a repair or restore of the store closed the token, and which of its codes are used is not \
+    known: assign it without making it active, resync it by two codes (oncegate token resync), then confirm it";
 /// Stands for the last step of a key of which no code is good any more.
 const ALL_USED: u64 = u64::MAX >> 1;
+
+impl Retired {
+    /// Why no token with the same key is made that counts so: time in steps of this many seconds, or presses.
+    pub(crate) fn bars(&self, period: Option<Period>) -> Option<&'static str> {
+        if self.period != period {
+            return Some(OTHER_USE);
+        }
+        (self.moving.last >= Some(ALL_USED)).then_some(VOID_KEY)
+    }
+
+    /// A moving factor behind what was used up of the key.
+    pub(crate) fn used_up(&self, moving: Moving) -> Moving {
+        let used = self.moving.ahead.ranges();
+        Moving {
+            last: moving.last.max(self.moving.last),
+            ahead: used.fold(moving.ahead, |all, (first, last)| all.with(first, last)),
+            ..moving
+        }
+    }
+}

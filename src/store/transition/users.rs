@@ -99,12 +99,13 @@ pub(super) fn aliases(
     let new = user.aliases.iter().filter(|alias| !before.contains(alias));
     for alias in new {
         let (name, row) = (record::user_key(alias), row_of(alias));
+        // First: whether there is such a name in the console is not told.
+        let apart = (alias.realm() == CONSOLE) != (user.key.realm() == CONSOLE);
+        refuse_if(apart, ALIAS_OF_CONSOLE)?;
         let taken = *alias == user.key
             || rows.has(Table::Users, &name)?
             || rows.has(Table::Aliases, &row)?;
         refuse_if(taken, ALIAS_TAKEN)?;
-        let apart = (alias.realm() == CONSOLE) != (user.key.realm() == CONSOLE);
-        refuse_if(apart, ALIAS_OF_CONSOLE)?;
         if guarded {
             refuse_if(removed_lately(rows, &name, keys)?, OWN_REMOVAL)?;
         }

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::admin::{AdminError, Noted};
 use crate::api::{self, AuditEvent, ListAudit};
+use crate::csv::cell;
 use crate::explain::ACTIONS;
 use crate::model::reason::Reason;
 use crate::web::Desk;
@@ -318,40 +319,12 @@ fn write(record: &api::AuditRecord, is_csv: bool, text: &mut String) {
             cells.push(text_of(detail));
         }
     }
-    let cells: Vec<String> = cells.iter().map(|cell| csv(cell)).collect();
+    let cells: Vec<_> = cells.iter().map(|text| cell(text)).collect();
     text.push_str(&cells.join(","));
     text.push_str("\r\n");
-}
-
-/// A cell of RFC 4180. What a spreadsheet would take for a formula is a text.
-fn csv(cell: &str) -> String {
-    let is_formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    let text = if is_formula {
-        format!("'{cell}")
-    } else {
-        cell.to_owned()
-    };
-    if text.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text
-    }
 }
 
 /// Records on a page.
 const PAGE: usize = 50;
 /// Records of a piece of an export.
 const EXPORT: usize = 500;
-
-#[cfg(test)]
-mod tests {
-    use super::csv;
-
-    #[test]
-    fn a_cell_cannot_be_a_formula_or_two() {
-        assert_eq!(csv("plain"), "plain");
-        assert_eq!(csv("a,b\"c"), "\"a,b\"\"c\"");
-        assert_eq!(csv("=cmd|' /C calc'!A0"), "'=cmd|' /C calc'!A0");
-        assert_eq!(csv("@x"), "'@x");
-    }
-}

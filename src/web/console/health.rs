@@ -72,10 +72,7 @@ fn findings(t: Text, status: &api::Status, files: Option<&api::Reload>) -> Vec<B
         found.push(told(Tone::Bad, t.get("now.fault"), fault));
     }
     if status.damaged > 0 {
-        let detail = format!(
-            "{} (oncegate store verify --repair)",
-            status.damage.join("; ")
-        );
+        let detail = format!("{} (oncegate store verify)", status.damage.join("; "));
         found.push(told(Tone::Bad, t.get("now.damaged"), &detail));
     }
     if let Some(checkpoint) = &status.checkpoint {

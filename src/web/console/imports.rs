@@ -200,6 +200,8 @@ struct Outcome {
     skipped: usize,
     /// Line and what is wrong there.
     faults: Vec<(usize, String)>,
+    /// What is made and weak.
+    warnings: Vec<String>,
 }
 
 impl Outcome {
@@ -257,6 +259,9 @@ impl Outcome {
         self.tokens += done.tokens;
         self.there += done.there;
         self.skipped += done.skipped;
+        let warnings = done.warnings.iter();
+        self.warnings
+            .extend(warnings.map(|said| in_lines(said, &batch.lines)));
         let refused = done.refused.into_iter();
         self.faults.extend(refused.map(|one| {
             let line = batch.lines.get(one.row).copied().unwrap_or_default();
@@ -286,6 +291,8 @@ impl Outcome {
             text: t.find(key).unwrap_or_default().to_owned(),
             detail: t.with("import.counts", &counts),
         }];
+        let warnings = self.warnings.iter().take(SHOWN);
+        blocks.extend(warnings.map(|said| Block::told(t, Tone::Warn, t.get("import.weak"), said)));
         if !self.faults.is_empty() {
             let rows = self.faults.iter().take(SHOWN).map(|(line, why)| {
                 vec![
@@ -304,6 +311,17 @@ impl Outcome {
         }
         blocks
     }
+}
+
+/// What the server says of `rows[7]` of a batch, of the line that the row stands in.
+fn in_lines(said: &str, lines: &[usize]) -> String {
+    let of_line = || {
+        let (before, rest) = said.split_once("rows[")?;
+        let (row, behind) = rest.split_once(']')?;
+        let line = lines.get(row.parse::<usize>().ok()?)?;
+        Some(format!("{before}line {line}{behind}"))
+    };
+    of_line().unwrap_or_else(|| said.to_owned())
 }
 
 /// Which row a request was refused for: `rows[7]: secret: ...`.
@@ -451,5 +469,5 @@ const MOST_ROWS: usize = 500;
 const MOST: usize = 8;
 /// How long a plan waits.
 const LIFE: Duration = Duration::from_mins(10);
-/// Broken rows that are shown.
+/// Broken rows, and warnings, that are shown.
 const SHOWN: usize = 100;

@@ -7,6 +7,10 @@ use axum::response::Response;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use crate::model::device::DeviceId;
+use crate::model::id::Serial;
+use crate::model::user_key::{CONSOLE, UserKey};
+use crate::store::StoreError;
 use crate::web::call::Refused;
 use crate::web::console::act::{Act, Kind, is_of_console, label};
 use crate::web::console::look::own_path;
@@ -68,7 +72,9 @@ async fn step_up(
     let names = ["place", "user"]
         .into_iter()
         .filter_map(|name| fields.get(name));
-    let touches_people = names.into_iter().any(is_of_console);
+    let touches_people = names
+        .into_iter()
+        .any(|name| is_of_console(name) || belongs_to_console(desk, name));
     let needed = act.is_dangerous || touches_people;
     if !needed || signed.session.is_proven(signed.now) {
         return Ok(None);
@@ -107,6 +113,26 @@ async fn step_up(
         Some(line) => Ok(Some(line)),
         None => Err(answer::see_other("/console/sign-in")),
     }
+}
+
+/// Whether this names a token or a device of someone of the console, or a token that counts for one. What cannot be
+/// read counts as one.
+fn belongs_to_console(desk: &Desk, name: &str) -> bool {
+    let store = desk.app.core().store();
+    let is_person = |user: &UserKey| user.realm() == CONSOLE;
+    let of_token = |serial: Serial| {
+        let token = store.token(&serial)?;
+        let owned = token.is_some_and(|(token, _)| is_person(&token.user));
+        Ok::<_, StoreError>(owned || store.sharers(&serial)?.iter().any(is_person))
+    };
+    let of_device = |id: DeviceId| {
+        let device = store.device(&id)?;
+        Ok::<_, StoreError>(device.is_some_and(|(device, _)| is_person(&device.user)))
+    };
+    let token = name.parse::<Serial>();
+    let token = token.is_ok_and(|serial| of_token(serial).unwrap_or(true));
+    let device = name.parse::<DeviceId>();
+    token || device.is_ok_and(|id| of_device(id).unwrap_or(true))
 }
 
 /// The same form again, with the field for the code; what was typed is kept, but for secrets.

@@ -34,6 +34,10 @@ pub(super) fn show(signed: &Signed, act: &Act, answer: &[u8], back: &str) -> Opt
         card.extend(once);
         card.extend(sheet(t, act, &answer));
         blocks.push(Block::Card(card));
+        let warnings = answer.get("warnings").and_then(|list| list.as_array());
+        let warnings = warnings.into_iter().flatten();
+        let warnings = warnings.filter_map(Value::as_str);
+        blocks.extend(warnings.map(|said| Block::told(t, Tone::Warn, t.get("act.warned"), said)));
     }
     let mut on = Form::new(back, t.get("act.back"));
     on.asks = true;

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::Response;
+use tokio::time::Instant;
 
 use crate::core::CoreError;
+use crate::model::source::Source;
 use crate::model::user_key::UserKey;
 use crate::web::console::frame;
 use crate::web::fields::Fields;
@@ -51,6 +53,11 @@ fn form(visit: &Visit) -> Form {
 
 /// `POST /console/sign-in`
 pub(super) async fn take(State(desk): State<Desk>, visit: Visit, fields: Fields) -> Response {
+    // Before a place for hashing is taken, and before anything is on record.
+    let source = visit.address.map(Source::from);
+    if !desk.app.console_sign_ins().take(source, Instant::now()) {
+        return too_many(&visit);
+    }
     // A name that cannot be one is refused as late as any other.
     let named = fields.get("name").and_then(person_named);
     let unknown = || UserKey::with_realm("-", "console").ok();
@@ -121,13 +128,27 @@ fn find_requests(desk: &Desk) {
 }
 
 fn refused(visit: &Visit) -> Response {
+    let t = visit.t;
+    let told = (t.get("sign_in.refused"), t.get("sign_in.refused_why"));
+    again(visit, told, StatusCode::UNAUTHORIZED)
+}
+
+/// A flood of one address is not looked at.
+fn too_many(visit: &Visit) -> Response {
+    let t = visit.t;
+    let told = (t.get("refused.not_done"), t.get("me.too_many"));
+    again(visit, told, StatusCode::TOO_MANY_REQUESTS)
+}
+
+/// The form again, with why.
+fn again(visit: &Visit, (text, detail): (&str, &str), status: StatusCode) -> Response {
     let notice = Block::Notice {
         tone: Tone::Bad,
-        text: visit.t.get("sign_in.refused").to_owned(),
-        detail: visit.t.get("sign_in.refused_why").to_owned(),
+        text: text.to_owned(),
+        detail: detail.to_owned(),
     };
     let blocks = vec![notice, Block::Card(vec![Block::Form(form(visit))])];
-    frame::outside(visit, visit.t.get("sign_in.title"), blocks).answer(StatusCode::UNAUTHORIZED)
+    frame::outside(visit, visit.t.get("sign_in.title"), blocks).answer(status)
 }
 
 /// No decision was possible; which policy is missing is no secret, and the person may be the one to mend it.

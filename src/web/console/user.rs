@@ -303,7 +303,7 @@ fn tokens(desk: &Desk, signed: &Signed, user: &api::User) -> Table {
     let t = signed.visit.t;
     let tokens = user.tokens.as_deref().unwrap_or_default();
     let row = |token: &api::Token| {
-        let sharers = sharers(desk, token);
+        let sharers = sharers(desk, signed, token);
         let mut acts: Vec<&str> = match token.state.as_str() {
             "active" => vec!["resync", "suspend", "link", "revoke"],
             "suspended" => vec!["resume", "revoke"],
@@ -354,12 +354,15 @@ fn tokens(desk: &Desk, signed: &Signed, user: &api::User) -> Table {
     }
 }
 
-/// The users beside its owner for whom a token counts. Where that cannot be read, the page has all else.
-fn sharers(desk: &Desk, token: &api::Token) -> Vec<String> {
+/// The users beside its owner for whom a token counts, of those whom the person sees. Where that cannot be read, the
+/// page has all else.
+fn sharers(desk: &Desk, signed: &Signed, token: &api::Token) -> Vec<String> {
     let serial = token.serial.parse::<Serial>().ok();
     let users = serial.and_then(|serial| desk.app.core().store().sharers(&serial).ok());
     let users = users.unwrap_or_default();
-    users.iter().map(ToString::to_string).collect()
+    let caller = signed.caller();
+    let seen = users.iter().filter(|user| caller.sees(user));
+    seen.map(ToString::to_string).collect()
 }
 
 /// What a token is, and whose it is beside this user.

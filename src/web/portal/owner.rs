@@ -298,7 +298,7 @@ impl Question {
 /// Whether an address may try again; a flood of one is not taken.
 pub(super) fn may_try(app: &App, visit: &Visit) -> bool {
     let source = visit.address.map(Source::from);
-    app.enrolments().take(source, Instant::now())
+    app.sign_ins().take(source, Instant::now())
 }
 
 /// Carries a decision out, also when the browser has left.

@@ -72,7 +72,8 @@ pub(super) async fn take(
     let (outcome, question) = match decided.await {
         Ok(decided) => decided,
         Err(error) => {
-            tracing::warn!(%error, "no decision for self-service");
+            // That there was no decision is logged where it is made.
+            tracing::debug!(%error, "no decision for self-service");
             let why = match &error {
                 crate::admin::AdminError::Core(CoreError::NoPolicy { .. }) => "me.no_policy",
                 _ => "me.again",

@@ -2,7 +2,7 @@
 //! gateways bring is signed as a whole and taken once.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use axum::Extension;
 use axum::body::Body;
 use axum::http::Request;
 use hmac::{Hmac, Mac as _};
+use oncegate::login::{LoginRequest, Presented, hashing};
 use oncegate::model::audit::{Channel, Event};
 use oncegate::secret::SecretString;
 use oncegate::server::http::Peer;
@@ -18,11 +19,13 @@ use oncegate::store::AuditQuery;
 use oncegate::time::UnixTime;
 use serde_json::json;
 use sha2::Sha256;
+use tokio::task::JoinSet;
 
 use crate::device::devices::{CODE, SERIAL, invited};
 use crate::support::app::{TestApp, ask};
 use crate::support::daemon::{Daemon, Site};
 use crate::support::device::Phone;
+use crate::support::lab::Lab;
 
 fn now() -> UnixTime {
     let since = std::time::UNIX_EPOCH.elapsed().unwrap();
@@ -244,6 +247,81 @@ async fn a_flood_of_refused_enrolments_is_counted_and_guesses_are_recorded() {
     let sent = phone.enrol(app.service.core.now(), "alice", CODE);
     let answer = ask(&from(78), sent.request()).await;
     assert_eq!(answer.status, 201, "{:?} {SERIAL}", answer.json());
+}
+
+/// A login by a password from there that takes a place and is never done with, or is not decided at once.
+fn asks(lab: &Lab, from: Option<IpAddr>, waiting: &mut JoinSet<bool>) {
+    let service = Arc::clone(lab.service());
+    waiting.spawn(async move {
+        let (id, at) = service.core.arrival().unwrap();
+        let client = service.admin.client("app-password").unwrap();
+        let password = SecretString::from("wrong horse staple");
+        let request = LoginRequest {
+            id,
+            at,
+            deadline: at.plus(Duration::from_mins(1)),
+            client: &client,
+            channel: Channel::Http,
+            method: "http",
+            user: "nobody",
+            presented: Presented::Fields {
+                password: Some(&password),
+                pin: None,
+                otp: None,
+            },
+            challenge: None,
+            rounds: true,
+            source: from,
+            attributes: &[],
+            context: &[],
+            origin: None,
+            serial: None,
+            carrier: None,
+        };
+        service.login.authenticate(&request).await.is_err()
+    });
+}
+
+/// Of so many who ask from one place at a time this number is not decided, and no more wait.
+async fn shed(lab: &Lab, from: Option<[u8; 4]>, (asking, shed): (usize, usize)) -> JoinSet<bool> {
+    let mut waiting = JoinSet::new();
+    for _ in 0..asking {
+        asks(lab, from.map(IpAddr::from), &mut waiting);
+    }
+    for _ in 0..shed {
+        let ended = tokio::time::timeout(Duration::from_secs(20), waiting.join_next());
+        let ended = ended.await.expect("one more is not decided");
+        assert!(ended.unwrap().unwrap(), "{from:?}");
+    }
+    // Each has run until it waits, or has ended.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(waiting.try_join_next().is_none(), "{from:?}");
+    waiting
+}
+
+/// The sighting: one address held all places, and no one else logged in by a password.
+#[tokio::test]
+async fn one_address_does_not_take_all_places_for_passwords() {
+    let policy =
+        "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"password\", \"otp\"]\n";
+    let mut lab = Lab::new(&[("password", policy)]).await;
+    // Nothing is ever hashed: who has a place keeps it.
+    lab.hashing = hashing::Settings {
+        threads: 0,
+        queue: 16,
+        ..lab.hashing
+    };
+    lab.restart().await;
+    // One address gets three quarters, for an office may stand behind it, and nothing of the rest.
+    let flood = shed(&lab, Some([203, 0, 113, 7]), (40, 28)).await;
+    let others = shed(&lab, Some([203, 0, 113, 8]), (2, 0)).await;
+    let more = shed(&lab, Some([203, 0, 113, 7]), (3, 3)).await;
+    let concentrator = shed(&lab, None, (1, 0)).await;
+    let last = shed(&lab, Some([203, 0, 113, 9]), (2, 1)).await;
+    let held = [&flood, &others, &more, &concentrator, &last].map(JoinSet::len);
+    assert_eq!(held, [12, 2, 0, 1, 1]);
 }
 
 const INBOUND: &str = "a-long-random-text-for-gateways";

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::support::codes::{hotp_of, secret_of};
 use crate::support::daemon::Site;
-use crate::support::journal::frames;
+use crate::support::journal::{Frame, frames};
 use crate::support::net::Http;
 use crate::support::{Random, rowfile, store};
 
@@ -65,6 +65,26 @@ impl House {
 
     fn main(&self) -> PathBuf {
         self.store().join("main.redb")
+    }
+
+    /// The file of the journal.
+    fn log(&self) -> PathBuf {
+        let is_log = |path: &&PathBuf| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            name.starts_with("log-")
+        };
+        let log = self.files.iter().map(|(path, _)| path).find(is_log);
+        log.unwrap().clone()
+    }
+
+    /// Damages a frame of the journal; the number of its first record.
+    fn damage_frame(&self, which: impl Fn(&[Frame]) -> &Frame) -> u64 {
+        let mut octets = fs::read(self.log()).unwrap();
+        let frames = frames(&octets);
+        let frame = which(&frames);
+        octets[frame.place.start + 40] ^= 1;
+        fs::write(self.log(), &octets).unwrap();
+        frame.first
     }
 
     /// Puts all files back as they were.
@@ -308,12 +328,7 @@ fn found(site: &Site) -> Vec<(String, String, String)> {
 #[test]
 fn a_cut_file_of_the_journal_is_named_with_its_remedy() {
     let house = House::new();
-    let is_log = |path: &&PathBuf| {
-        let name = path.file_name().unwrap().to_str().unwrap();
-        name.starts_with("log-")
-    };
-    let log = house.files.iter().map(|(path, _)| path).find(is_log);
-    let log = log.unwrap().clone();
+    let log = house.log();
     let name = log.file_name().unwrap().to_str().unwrap();
     let whole = fs::read(&log).unwrap();
     let frames = frames(&whole);
@@ -354,6 +369,102 @@ fn a_cut_file_of_the_journal_is_named_with_its_remedy() {
         assert!(text.contains("may be lost"), "{text}");
         assert!(house.site.serve().terminate().success());
     }
+}
+
+/// A damaged record of the journal that `main.redb` holds stops no decision, and every way names it with what helps.
+#[test]
+fn a_journal_that_is_damaged_in_the_middle_is_named_by_every_way() {
+    let house = House::new();
+    let bad = house.damage_frame(|frames| &frames[1]);
+    let verified = |way: &[&str]| {
+        let words = [way, &["store", "verify"]].concat();
+        let (code, text) = said(&house.site, &words);
+        assert_eq!(code, Some(1), "{text}");
+        let named = text.contains(&format!("broken at record {bad}:"));
+        assert!(named && text.contains("from a backup"), "{text}");
+        assert!(!text.contains("--repair"), "{text}");
+        let output = house.site.run(&[&["--json"], words.as_slice()].concat());
+        let check: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(check["journal"]["first_bad"], bad, "{check}");
+        assert_eq!(check["damaged"], 0, "{check}");
+        let (code, text) = said(&house.site, &[way, &["audit", "verify"]].concat());
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains("from a backup"), "{text}");
+        let export = house.site.run(&[way, &["audit", "export"]].concat());
+        let text = String::from_utf8_lossy(&export.stdout);
+        assert_eq!(export.status.code(), Some(3), "{text}");
+        let lines: Vec<Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let (last, records) = lines.split_last().unwrap();
+        assert_eq!(records.len() as u64, bad - 1, "{text}");
+        assert_eq!(last["last"], bad - 1, "{text}");
+        let next = String::from_utf8_lossy(&export.stderr).into_owned();
+        assert!(next.contains("store verify"), "{next}");
+    };
+    verified(&[]);
+    let (code, text) = said(&house.site, &["store", "verify", "--repair"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("would not help"), "{text}");
+    let daemon = house.site.serve();
+    verified(&[]);
+    let key = house.site.path().join("key");
+    fs::write(&key, &house.site.admin_key).unwrap();
+    let url = format!("http://{}", daemon.http);
+    verified(&["--server", &url, "--key-file", key.to_str().unwrap()]);
+    let status = house.site.json(&["status"]);
+    assert_eq!(status["ready"], true, "{status}");
+    assert_eq!(status["damaged"], 1, "{status}");
+    let named = status["damage"][0].as_str().unwrap();
+    assert!(
+        named.starts_with(&format!("journal record {bad}: ")),
+        "{status}"
+    );
+    let (code, text) = said(&house.site, &["status"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        text.contains("from a backup") && !text.contains("--repair"),
+        "{text}"
+    );
+    let mut found = found(&house.site);
+    found.retain(|(about, ..)| ["audit", "store"].contains(&about.as_str()));
+    assert_eq!(found.len(), 1, "one cause, one fix: {found:?}");
+    assert!(found[0].2.contains("from a backup"), "{found:?}");
+    let mut http = Http::new(daemon.http, &house.site.admin_key);
+    let (_, page) = http.send("GET", "/metrics", b"").unwrap();
+    let page = String::from_utf8(page).unwrap();
+    assert!(page.contains("oncegate_store_damaged_rows 1\n"), "{page}");
+    house.ask_all(daemon.http, true, "the rows hold it");
+    assert!(daemon.terminate().success());
+}
+
+/// The last record is lost: that is no store that was put back, whatever the statement outside it says.
+#[test]
+fn a_damaged_last_record_is_no_store_that_was_put_back() {
+    let house = House::new();
+    assert!(house.site.path().join("witness").exists());
+    let bad = house.damage_frame(|frames| frames.last().unwrap());
+    let serve = ["serve", "--radius", "127.0.0.1:0", "--http", "127.0.0.1:0"];
+    let accept = [&serve[..], &["--accept-rollback"]].concat();
+    for (words, wanted) in [
+        (&["audit", "verify"][..], 1),
+        (&["store", "verify"], 1),
+        (&["doctor"], 1),
+        (&serve, 3),
+        (accept.as_slice(), 3),
+    ] {
+        let (code, text) = said(&house.site, words);
+        assert_eq!(code, Some(wanted), "{words:?}: {text}");
+        let named = text.contains(&format!("record {bad}:"));
+        assert!(named && text.contains("--repair"), "{words:?}: {text}");
+        let misled = text.contains("put back:") || text.contains("serve --accept");
+        assert!(!misled, "{words:?}: {text}");
+    }
+    let (code, text) = said(&house.site, &["store", "verify", "--repair"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("may be lost"), "{text}");
+    assert!(house.site.serve().terminate().success());
 }
 
 /// What is wrong in one place hides nothing elsewhere, and one cause has one fix.

@@ -392,12 +392,15 @@ fn a_token_that_a_repair_closed_comes_into_use_by_a_resync_only() {
     let daemon = site.serve();
     let mut http = Http::new(daemon.http, &site.admin_key);
     let refused = told(site, &["token", "resume", serial], 5);
-    tells(&refused, &["repair of the store on", steps[0], steps[1]]);
+    tells(
+        &refused,
+        &["repair or restore of the store on", steps[0], steps[1]],
+    );
     let path = format!("/v1/admin/tokens/{serial}/resume");
     assert_eq!(http.send("POST", &path, b"").unwrap().0, 409);
     tells(
         &told(site, &["token", "show", serial], 0),
-        &["repair of the store", steps[0], steps[1]],
+        &["repair or restore of the store", steps[0], steps[1]],
     );
     tells(
         &told(site, &["token", "list", "alice"], 0),
@@ -408,7 +411,10 @@ fn a_token_that_a_repair_closed_comes_into_use_by_a_resync_only() {
         &["explain", "--user", "alice", "--client", "local"],
         0,
     );
-    tells(&explained, &["repair of the store on", steps[0], steps[1]]);
+    tells(
+        &explained,
+        &["repair or restore of the store on", steps[0], steps[1]],
+    );
     // Two codes of another key find nothing, and open nothing.
     let foreign = [hotp_of("other", 0), hotp_of("other", 1)];
     let wrong = ["token", "resync", serial, "--otp", &foreign[0], &foreign[1]];
@@ -423,7 +429,7 @@ fn a_token_that_a_repair_closed_comes_into_use_by_a_resync_only() {
     tells(
         &refused,
         &[
-            "repair of the store on",
+            "repair or restore of the store on",
             "token resync HOTP-P",
             "token confirm HOTP-P",
         ],
@@ -503,7 +509,7 @@ fn time_based_codes_that_a_repair_closed_are_explained_by_it() {
     let step = oncegate::time::Clock::now(&oncegate::time::SystemClock).as_secs() / 30;
     let (status, answer) = http.verify("bob", &hotp_of("bob", step)).unwrap();
     assert_eq!((status, &answer["decision"]), (200, &Value::from("reject")));
-    let cause = ["refused until", "repaired on"];
+    let cause = ["refused until", "repaired or restored on"];
     let supposed = told(&site, &["explain", "--user", "bob", "--client", "local"], 0);
     tells(&supposed, &cause);
     assert!(supposed.contains("REJECT used_code"), "{supposed}");

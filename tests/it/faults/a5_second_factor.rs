@@ -217,10 +217,12 @@ async fn a_linked_token_counts_for_both() {
 async fn a_request_that_was_frozen_is_remembered() {
     let house = House::new("").await;
     let (_, token) = house.enrol("totp", json!({})).await;
+    let serial = serial(&token).parse().expect("a serial");
+    let seen = house.app.service.admin.token(&serial).expect("a token");
     let change = Change::SetTokenState {
-        serial: serial(&token).parse().expect("a serial"),
+        serial,
         state: LifeCycle::Revoked,
-        expected: 1,
+        expected: seen.0.revision,
         reason: Some("frozen".to_owned()),
     };
     let by = house.app.by();

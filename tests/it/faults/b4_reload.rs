@@ -371,6 +371,47 @@ fn gateways_are_taken_and_a_bad_one_leaves_those_before() {
     assert!(daemon.terminate().success());
 }
 
+/// Files of parts that are read at the start only are named too: the next start would be refused.
+#[test]
+fn a_reload_names_every_file_that_would_refuse_a_start() {
+    let site = Site::new();
+    let config = site.path().join("oncegate.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let table = "secret_file = \"desk.key\"";
+    let text = format!("{text}\n[webhook.desk]\nurl = \"http://127.0.0.1:9/\"\n{table}\n");
+    fs::write(&config, text).unwrap();
+    let key = site.path().join("desk.key");
+    fs::write(&key, "k".repeat(32)).unwrap();
+    let daemon = site.serve();
+    reloads(&site, 0, &["policies       reloaded"]);
+    fs::remove_file(&key).unwrap();
+    let place = format!(
+        "{}: error: `webhook.desk.secret_file`: ",
+        line_of(&site, table)
+    );
+    reloads(
+        &site,
+        1,
+        &[
+            "files          kept as it was",
+            &place,
+            "policies       reloaded",
+        ],
+    );
+    // What has a part of its own is told there, with the line of its key.
+    fs::write(&key, "k".repeat(32)).unwrap();
+    let table = "departures = \"departures.csv\"";
+    let text = fs::read_to_string(&config).unwrap();
+    let text = text.replace("[policies]\n", &format!("[policies]\n{table}\n"));
+    fs::write(&config, text).unwrap();
+    let place = format!("{}: error: `policies.departures`: ", line_of(&site, table));
+    reloads(&site, 1, &["tables         kept as it was", &place]);
+    assert!(!words(&site.run(&["reload"])).1.contains("files    "));
+    fs::write(site.path().join("departures.csv"), "").unwrap();
+    reloads(&site, 0, &["tables         reloaded"]);
+    assert!(daemon.terminate().success());
+}
+
 /// Files of a certificate: name, authority, days of validity from now.
 struct Made {
     certificate: String,

@@ -264,3 +264,41 @@ fn a_file_with_a_secret_holds_one_line() {
     assert_eq!(output.status.code(), Some(2), "{}", said(&output));
     assert!(said(&output).contains("one line"), "{}", said(&output));
 }
+
+/// A password or a key that stands in the configuration itself is named by its line, and repeated by no command.
+#[test]
+fn a_secret_in_the_configuration_is_not_repeated() {
+    let site = Site::new();
+    let config = site.path().join("oncegate.toml");
+    let bad = "[source.hr]\nkind = \"sql\"\nquery = \"SELECT 1\"\n\
+               url = \"postgresql://u:DBSECRET@127.0.0.1/db\"\nbind_password = \"BINDSECRET\"\n\
+               [audit]\nship_http = \"https://u:SHIPSECRET@127.0.0.1/?token=TOKENSECRET\"\n\
+               [delivery.sms]\npassword = \"SMSSECRET\"\n[keys]\nmastr = \"KEYSECRET\"\n";
+    std::fs::write(&config, bad).unwrap();
+    for (words, code) in [
+        (&["config", "check"][..], 1),
+        (&["config", "show"], 2),
+        (&["serve"], 2),
+        (&["--json", "config", "check"], 1),
+        (&["--json", "serve"], 2),
+    ] {
+        let output = site.run(words);
+        let shown = String::from_utf8_lossy(&output.stdout).into_owned() + &said(&output);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {shown}");
+        assert!(!shown.contains("SECRET"), "{words:?}: {shown}");
+        if words[0] == "--json" {
+            continue;
+        }
+        for line in [4, 5, 7, 9, 11] {
+            let place = format!("oncegate.toml:{line}");
+            assert!(shown.contains(&place), "{words:?}: no {place} in {shown}");
+        }
+        assert!(shown.contains("5 | bind_password =\n"), "{shown}");
+    }
+    // What is right is shown without what may be a key.
+    let good = "[audit]\nship_http = \"https://127.0.0.1:9/in?token=TOKENSECRET\"\n";
+    std::fs::write(&config, good).unwrap();
+    let shown = site.json(&["config", "show"]).to_string();
+    assert!(shown.contains("https://127.0.0.1:9/in?token="), "{shown}");
+    assert!(!shown.contains("TOKENSECRET"), "{shown}");
+}

@@ -154,8 +154,8 @@ async fn without_rounds_an_empty_box_is_malformed() {
         (event.reason.as_str(), event.failures),
         ("wrong_password", 1)
     );
-    // It was answered.
+    // It was answered: the State is as none, and the login begins again.
     lab.radius("vpn", "alice", PASSWORD, Some(&state), None)
         .await;
-    assert_eq!(lab.reason("alice").await, "stale_challenge");
+    assert_eq!(lab.reason("alice").await, "challenged");
 }

@@ -1,6 +1,8 @@
 //! Files as spreadsheets write them and JSON as serializers write it are taken, or refused with the
 //! place and the right word.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use oncegate::model::client::Scope;
 use oncegate::server::http::openapi;
 use serde_json::{Value, json};
@@ -490,5 +492,187 @@ fn the_help_of_an_import_is_its_own() {
             users.contains(column) && tokens.contains(column),
             "{column}"
         );
+    }
+}
+
+/// A configuration that names files of every kind: none of those in `none/` is there, `empty` is.
+const NAMES: &str = "[radius]
+dictionary = \"none/dictionary\"
+[radius.eap]
+certificate = \"none/eap.pem\"
+key = \"none/eap.key\"
+[radius.tls]
+certificate = \"none/tls.pem\"
+key = \"none/tls.key\"
+client_ca = \"none/ca.pem\"
+[http]
+inbound_secret_file = \"empty\"
+compat = \"vpn yubico 192.0.2.7 id=1 key_file=none/yubico\"
+[http.tls]
+certificate = \"none/http.pem\"
+key = \"none/http.key\"
+[policies]
+departures = \"none/departures\"
+countries = \"none/countries\"
+[audit]
+ship_http = \"http://127.0.0.1:9/\"
+ship_token_file = \"none/token\"
+ship_ca_file = \"none/ca.pem\"
+[delivery.sms]
+kind = \"http\"
+media = \"sms\"
+url = \"http://127.0.0.1:9/?to={to}&text={text}\"
+allow_private = true
+secret_file = \"empty\"
+ca_file = \"none/ca.pem\"
+[source.hr]
+kind = \"sql\"
+url = \"postgresql://reader@127.0.0.1:9/hr\"
+query = \"SELECT 1\"
+secret_file = \"empty\"
+[webhook.desk]
+url = \"http://127.0.0.1:9/\"
+secret_file = \"none/desk\"
+";
+
+fn said(output: &std::process::Output) -> String {
+    let text = [output.stdout.as_slice(), &output.stderr].concat();
+    String::from_utf8(text).unwrap()
+}
+
+/// The lines of [`NAMES`] that name a file, each with its dotted key.
+fn named_files() -> Vec<(usize, String)> {
+    let mut section = "";
+    let mut found = Vec::new();
+    for (index, line) in NAMES.lines().enumerate() {
+        if let Some(header) = line.strip_prefix('[') {
+            section = header.trim_end_matches(']');
+        } else if line.contains("none/") || line.contains("empty") {
+            let key = line.split(' ').next().unwrap();
+            found.push((index + 1, format!("{section}.{key}")));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_file_that_is_named_is_looked_at_before_the_start() {
+    let site = Site::new();
+    std::fs::write(site.path().join("oncegate.toml"), NAMES).unwrap();
+    std::fs::write(site.path().join("empty"), "\n").unwrap();
+    // What else is wrong is said at the same time.
+    let policy = "[[rule]]\nname = \"x\"\nrequire = [\"otp\"]\n[[rule]]\nnaem = \"y\"\n";
+    std::fs::write(site.path().join("policies/vpn.toml"), policy).unwrap();
+    assert_eq!(named_files().len(), 18);
+    for (words, code) in [(&["config", "check"][..], 1), (&["serve"], 2)] {
+        let output = site.run(words);
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {text}");
+        for (line, key) in named_files() {
+            let wanted = format!("oncegate.toml:{line}: `{key}`: ");
+            assert!(text.contains(&wanted), "{words:?}: no {wanted} in {text}");
+        }
+        assert_eq!(text.matches("is empty").count(), 3, "{text}");
+        assert!(!text.contains("does not hold one line"), "{text}");
+    }
+    assert!(!site.path().join("admin.sock").exists());
+    let found = site.run(&["--json", "config", "check"]);
+    let found: Value = serde_json::from_slice(&found.stdout).unwrap();
+    let findings = found["findings"].as_array().unwrap();
+    let lines = findings.iter().filter(|one| one["line"].is_u64()).count();
+    assert!(lines >= 18, "{found}");
+    let doctor = said(&site.run(&["doctor"]));
+    assert!(doctor.contains("`audit.ship_token_file`: "), "{doctor}");
+    // With the dictionary, the policies are read too.
+    let text = NAMES.replace("dictionary = ", "# dictionary = ");
+    std::fs::write(site.path().join("oncegate.toml"), text).unwrap();
+    let refused = said(&site.run(&["serve"]));
+    assert!(refused.contains("vpn.toml:5"), "{refused}");
+}
+
+/// A webhook without its key would stay silent, and records without their token would not be taken.
+#[test]
+fn a_secret_that_is_missing_or_empty_refuses_the_start() {
+    let site = Site::new();
+    let config = site.path().join("oncegate.toml");
+    let file = site.path().join("secret");
+    let before = std::fs::read_to_string(&config).unwrap();
+    for (table, key) in [
+        (
+            "[webhook.desk]\nurl = \"http://127.0.0.1:9/\"\nsecret_file = \"secret\"\n",
+            "webhook.desk.secret_file",
+        ),
+        (
+            "[audit]\nship_http = \"http://127.0.0.1:9/\"\nship_token_file = \"secret\"\n",
+            "audit.ship_token_file",
+        ),
+    ] {
+        let text = before.replace("[audit]\n", "");
+        std::fs::write(&config, format!("{text}\n{table}")).unwrap();
+        let line = text.lines().count() + 4;
+        for content in [None, Some(" \n"), Some("two\nlines\n")] {
+            let _ = std::fs::remove_file(&file);
+            if let Some(content) = content {
+                std::fs::write(&file, content).unwrap();
+            }
+            let wanted = format!("oncegate.toml:{line}: `{key}`: ");
+            let checked = site.run(&["config", "check"]);
+            let text = said(&checked);
+            assert_eq!(checked.status.code(), Some(1), "{content:?}: {text}");
+            assert!(text.contains(&wanted), "no {wanted} in {text}");
+            let refused = site.try_serve().map(drop).unwrap_err();
+            assert_eq!(refused.code(), Some(2), "{content:?}: {}", site.log());
+            assert!(site.log().contains(&wanted), "{}", site.log());
+        }
+        std::fs::write(&file, "k".repeat(32)).unwrap();
+        let checked = site.run(&["config", "check"]);
+        assert_eq!(checked.status.code(), Some(0), "{}", said(&checked));
+        assert!(site.serve().terminate().success());
+        std::fs::remove_file(site.path().join("log")).unwrap();
+    }
+}
+
+#[test]
+fn doctor_looks_at_the_modes_of_all_secrets() {
+    let site = Site::new();
+    let config = NAMES
+        .replace("none/", "")
+        .replace("dictionary = ", "# dictionary = ");
+    std::fs::write(site.path().join("oncegate.toml"), config).unwrap();
+    let keys = [
+        "eap.key", "tls.key", "empty", "yubico", "http.key", "token", "desk",
+    ];
+    let others = [
+        "eap.pem",
+        "tls.pem",
+        "ca.pem",
+        "http.pem",
+        "departures",
+        "countries",
+    ];
+    let put = |name: &str, mode: u32| {
+        let path = site.path().join(name);
+        std::fs::write(&path, "k".repeat(32)).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let found = || {
+        let output = site.run(&["--json", "doctor"]);
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let checks = report["checks"].as_array().unwrap().iter();
+        let modes = checks.filter(|one| one["check"] == "modes" && one["state"] != "ok");
+        let mut fixes: Vec<String> = modes
+            .map(|one| one["fix"].as_str().unwrap().to_owned())
+            .collect();
+        fixes.sort();
+        fixes
+    };
+    let fix = |name: &str| format!("chmod 600 {}", site.path().join(name).display());
+    others.iter().for_each(|name| put(name, 0o644));
+    for (mode, is_wide) in [(0o644, true), (0o640, true), (0o600, false)] {
+        keys.iter().for_each(|name| put(name, mode));
+        let mut wanted: Vec<String> = keys.iter().map(|name| fix(name)).collect();
+        wanted.retain(|_| is_wide);
+        wanted.sort();
+        assert_eq!(found(), wanted, "{mode:o}");
     }
 }

@@ -7,6 +7,9 @@ use std::process::{Command, Output};
 
 use crate::support::daemon::{Site, command};
 use crate::support::gateway::GatewayDouble;
+use crate::support::yubikey::Key;
+
+const KEY: Key = Key::of_the_files();
 
 fn words(output: &Output) -> (i32, String, String) {
     let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
@@ -259,4 +262,139 @@ fn a_list_in_the_environment_is_read_as_in_the_file() {
     let said = format!("{out}{err}");
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("ONCEGATE__RADIUS__LISTEN"), "{said}");
+}
+
+/// Whatever a command refuses, its last line says what to do next.
+#[test]
+fn every_error_says_what_to_do_next() {
+    let site = Site::new();
+    site.json(&["user", "add", "alice"]);
+    let directory = site.path();
+    let directory = directory.to_str().unwrap();
+    for (words_of, input, wanted) in [
+        (&["code", "demo"][..], "", 4),
+        (&["policy", "check", "nosuch.toml"], "", 4),
+        (&["policy", "test", "nosuch.toml"], "", 4),
+        (&["outage", "end"], "", 4),
+        (
+            &["delegation", "remove", "--from", "api:a", "--to", "api:b"],
+            "",
+            4,
+        ),
+        (&["user", "import", "nosuch.csv"], "", 4),
+        (&["token", "import", "nosuch.csv"], "", 4),
+        (&["user", "import", directory], "", 2),
+        (&["radius", "decode", "nosuch"], "", 4),
+        (&["radius", "decode", directory], "", 2),
+        (&["verify", "alice", "--otp-stdin"], "", 2),
+        (&["verify", "alice", "--otp-stdin"], "1\n2\n", 2),
+        (&["user", "show", "a@r1", "--realm", "r2"], "", 2),
+        (&["admin", "grant", "a@b", "admin"], "", 2),
+    ] {
+        let (code, _, err) = words(&site.run_with(words_of, input));
+        assert_eq!(code, wanted, "{words_of:?}: {err}");
+        assert!(err.contains("next:"), "{words_of:?}: {err}");
+    }
+    let mut verify = command(&site.path());
+    let code = site.path().join("code");
+    std::fs::write(&code, b"\xff\n").unwrap();
+    let verify = verify
+        .args(["verify", "alice", "--otp-stdin"])
+        .stdin(std::fs::File::open(&code).unwrap());
+    let (code, _, err) = words(&verify.output().unwrap());
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("next:") && err.contains("UTF-8"), "{err}");
+}
+
+/// Commands in advice can be pasted: they name the record and the installation, between grave accents or not.
+#[test]
+fn advice_can_be_pasted() {
+    let site = Site::new();
+    let at = format!("--dir {}", site.path().display());
+    site.json(&["user", "add", "alice"]);
+    site.json(&["client", "rotate", "admin"]);
+    for (words_of, command) in [
+        (&["client", "rotate", "admin"][..], "client show admin"),
+        (&["user", "add", "alice"], "user set alice@default"),
+        (&["console-link"], "serve"),
+    ] {
+        let (_, _, err) = words(&site.run(words_of));
+        let pasted = format!("oncegate {command} {at}");
+        assert!(err.contains(&pasted), "{words_of:?}: {err}");
+    }
+    let empty = Site::empty();
+    let (code, out, err) = words(&empty.run(&["doctor"]));
+    assert_eq!(code, 1, "{out}{err}");
+    let made = format!("oncegate init --dir {}", empty.path().display());
+    assert!(out.contains(&made), "{out}");
+    let (_, _, err) = words(&site.run(&["client", "set", "admin"]));
+    for option in [
+        "--method",
+        "--certificate",
+        "--name-rule",
+        "--retry-window",
+        "--unsigned-replies",
+        "--limit-proxy-state",
+    ] {
+        assert!(err.contains(option), "{option}: {err}");
+    }
+}
+
+/// The private id of a yubikey is half of its secret: on the command line it is warned of, on stdin it is not.
+#[test]
+fn a_private_id_on_the_command_line_is_warned_of() {
+    let site = Site::new();
+    site.json(&["user", "add", "alice"]);
+    let add = [
+        "token",
+        "add",
+        "alice",
+        "--kind",
+        "yubikey",
+        "--secret-stdin",
+    ];
+    let private = [&add[..], &["--private-id", KEY.private]].concat();
+    let (code, _, err) = words(&site.run_with(&private, KEY.aes));
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("can read secrets"), "{err}");
+    let both = format!("ffeeddccbbaa99887766554433221100{}", KEY.private);
+    let (code, _, err) = words(&site.run_with(&add, &both));
+    assert_eq!(code, 0, "{err}");
+    assert!(!err.contains("can read secrets"), "{err}");
+    let (_, help, _) = words(&site.run(&["token", "add", "--help"]));
+    assert!(help.contains("44 hexadecimal digits"), "{help}");
+    assert!(!help.contains("--private-id"), "{help}");
+    let wrong = [&add[..], &["--private-id", "0102"]].concat();
+    let (code, _, err) = words(&site.run_with(&wrong, KEY.aes));
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("error: --private-id"), "{err}");
+}
+
+/// Users of one realm, by every way.
+#[test]
+fn users_are_listed_by_realm() {
+    let site = Site::new();
+    for user in ["alice", "bob@staff", "carol@staff", "dave@zoo", "eve@staf"] {
+        site.json(&["user", "add", user]);
+    }
+    let listed = |way: &[&str], realm: &str| -> Vec<String> {
+        let words_of = [way, &["user", "list", "--realm", realm]].concat();
+        let found = site.json(&words_of);
+        let users = found["users"].as_array().unwrap().iter();
+        users
+            .map(|user| user["user"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let staff = ["bob@staff", "carol@staff"];
+    assert_eq!(listed(&[], "Staff"), staff);
+    assert_eq!(listed(&[], "default"), ["alice@default"]);
+    assert_eq!(listed(&[], "none"), [""; 0]);
+    let limited = site.json(&["user", "list", "--realm", "staff", "--limit", "1"]);
+    assert_eq!(limited["users"].as_array().unwrap().len(), 1, "{limited}");
+    let (code, _, err) = words(&site.run(&["user", "list", "--realm", "a b@"]));
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("--realm:") && err.contains("next:"), "{err}");
+    let daemon = site.serve();
+    assert_eq!(listed(&[], "staff"), staff);
+    drop(daemon);
 }

@@ -117,12 +117,12 @@ fn busy() -> (Site, Daemon) {
     text.push_str(
         "\n[delivery.sms-one]\nkind = \"http\"\nmedia = [\"sms\"]\nallow_private = true\n\
          url = \"http://127.0.0.1:9/\"\nbody = '{\"to\": \"{to}\", \"text\": \"{text}\"}'\n\
-         [webhook.desk]\nurl = \"http://127.0.0.1:9/\"\nsecret_file = \"none\"\n",
+         [webhook.desk]\nurl = \"http://127.0.0.1:9/\"\nsecret_file = \"desk.key\"\n",
     );
+    std::fs::write(site.path().join("desk.key"), "k".repeat(32)).unwrap();
     let people = site.path().join("people.csv").display().to_string();
-    text.push_str(&format!(
-        "[source.people]\nkind = \"file\"\nfile = {people:?}\nevery = \"24h\"\n"
-    ));
+    let source = format!("[source.people]\nkind = \"file\"\nfile = {people:?}\nevery = \"24h\"\n");
+    text.push_str(&source);
     std::fs::write(&config, text).unwrap();
     for user in ["alice", "mallory"] {
         site.enrol(user, "hotp", &secret_of(user));

@@ -7,7 +7,9 @@ use std::path::Path;
 use axum::body::Body;
 use axum::http::Request;
 use oncegate::model::client::Scope;
-use serde_json::Value;
+use oncegate::model::session::{Report, Session, SessionKey, Status, Usage};
+use oncegate::store::Change;
+use serde_json::{Value, json};
 
 use crate::support::app::{TestApp, send};
 
@@ -138,6 +140,83 @@ fn every_field_of_a_request_has_bounds() {
         }
     }
     assert!(seen > 100, "{seen}");
+}
+
+/// The greatest length of a parameter of `GET` on this path.
+fn most(document: &Value, path: &str, name: &str) -> u64 {
+    let parameters = document["paths"][path]["get"]["parameters"].as_array();
+    let mut parameters = parameters.expect(path).iter();
+    let found = parameters.find(|parameter| parameter["name"] == name);
+    found.expect(name)["schema"]["maxLength"]
+        .as_u64()
+        .expect("a bound")
+}
+
+/// What the server made comes back to it: a caller that checks the bounds must be able to send it.
+#[tokio::test]
+async fn what_the_server_names_is_within_the_bounds() {
+    let app = TestApp::new();
+    let verify = app.key("web", Scope::Verify, None).await;
+    let document = document();
+    let schema = &document["components"]["schemas"]["VerifyRequest"]["properties"];
+    let bounds = [
+        most(&document, "/v1/challenges/{id}", "id"),
+        schema["challenge"]["maxLength"].as_u64().expect("a bound"),
+    ];
+    for user in ["alice".to_owned(), "\u{20bb7}".repeat(64)] {
+        let body = json!({ "user": user, "factor": "sms" });
+        let begun = app
+            .keyed("POST", "/v1/challenges", Some(&verify), Some(body))
+            .await;
+        assert_eq!(begun.status, 201);
+        let begun = begun.json();
+        let id = begun["id"].as_str().unwrap();
+        for bound in bounds {
+            assert!(id.len() as u64 <= bound, "{} {bound}", id.len());
+        }
+        let path = format!("/v1/challenges/{id}");
+        let standing = app.keyed("GET", &path, Some(&verify), None).await;
+        assert_eq!(standing.json()["status"], "pending");
+    }
+
+    // The longest names that a NAS can give: 253 octets that are no text.
+    let long = format!("0x{}", "ff".repeat(253));
+    for number in 0..2 {
+        let id = format!("0x{number}{}", &long[3..]);
+        let session = Session {
+            key: SessionKey {
+                client: "c".repeat(64),
+                nas: long.clone(),
+                id,
+            },
+            user: "alice@default".to_owned(),
+            login: None,
+            user_name: None,
+            nas_ip: None,
+            source: None,
+            calling_station: None,
+            framed_ip: None,
+            started: app.service.core.now(),
+            updated: app.service.core.now(),
+            ended: None,
+            cause: None,
+            usage: Usage::default(),
+        };
+        let report = Report {
+            status: Status::Start,
+            session,
+        };
+        let change = Change::ReportSession(report);
+        let reported = app.service.core.store().change(change, app.by()).await;
+        reported.expect("a session");
+    }
+    let page = app.admin("GET", "/v1/admin/sessions?limit=1", None).await;
+    let next = page.json()["next"].as_str().expect("a page").to_owned();
+    let bound = most(&document, "/v1/admin/sessions", "after");
+    assert!(next.len() as u64 <= bound, "{} {bound}", next.len());
+    let path = format!("/v1/admin/sessions?limit=1&after={next}");
+    let page = app.admin("GET", &path, None).await;
+    assert_eq!(page.json()["sessions"].as_array().unwrap().len(), 1);
 }
 
 /// Each example is taken as it stands: what is refused then is refused for what is on record.

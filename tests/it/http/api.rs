@@ -1,12 +1,16 @@
 //! The HTTP API on its router, without sockets: contract s4, threats T12, T20, T28, T30, T42.
 
 use crate::support::app::{Answer, TestApp, ask, request, send};
+use crate::support::disk::Disk;
 use axum::body::Body;
 use axum::http::Request;
 use oncegate::model::client::Scope;
 use oncegate::model::kind::Kind;
+use oncegate::secret::SystemEntropy;
 use oncegate::server::http::openapi;
+use oncegate::time::{FixedClock, UnixTime};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 
 #[tokio::test]
@@ -599,6 +603,44 @@ async fn a_retry_hears_the_first_answer() {
     }
 }
 
+/// Who gets an answer while nothing can be written must not tell who has a card (threats T12).
+#[tokio::test]
+async fn no_round_begins_for_any_name_while_the_store_cannot_commit() {
+    let policy = "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n\
+                  alternatives = [\"sms\", \"card\"]\n";
+    let (disk, entropy) = (Disk::default(), Arc::new(SystemEntropy));
+    let clock = FixedClock::at(UnixTime::from_secs(1_800_000_000));
+    let app = TestApp::on(Arc::new(disk.clone()), clock, entropy, policy, false);
+    let key = app.key("web", Scope::Verify, None).await;
+    app.user("bare").await;
+    for user in ["drawn", "fresh"] {
+        app.user(user).await;
+        let card = json!({ "user": user, "kind": "card", "active": true });
+        let made = app.admin("POST", "/v1/admin/tokens", Some(card)).await;
+        assert_eq!(made.status, 201, "{user}");
+    }
+    let begin = async |user: &str, factor: &str| {
+        let body = json!({ "user": user, "factor": factor });
+        app.keyed("POST", "/v1/challenges", Some(&key), Some(body))
+            .await
+    };
+    assert_eq!(begin("drawn", "card").await.status, 201);
+    disk.set_full(true);
+    for user in ["nobody", "bare", "fresh", "drawn"] {
+        for factor in ["card", "sms"] {
+            let answer = begin(user, factor).await;
+            let problem = (503, "unavailable".to_owned());
+            assert_eq!(answer.problem(), problem, "{user} {factor}");
+            assert_eq!(answer.headers["retry-after"], "1", "{user} {factor}");
+        }
+    }
+    disk.set_full(false);
+    while app.service.core.store().health().fault.is_some() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(begin("nobody", "card").await.status, 201);
+}
+
 #[tokio::test]
 async fn retries_in_flight_share_one_decision_even_when_the_first_hangs_up() {
     let app = TestApp::new();
@@ -652,8 +694,7 @@ async fn health_follows_the_clock_and_metrics_name_nobody() {
         (&json!(true), &json!(1))
     );
 
-    app.clock
-        .set(oncegate::time::UnixTime::from_secs(1_700_000_000));
+    app.clock.set(UnixTime::from_secs(1_700_000_000));
     assert_eq!(app.keyed("GET", "/healthz", None, None).await.status, 200);
     let unready = app.keyed("GET", "/readyz", None, None).await;
     assert_eq!(unready.problem(), (503, "unavailable".to_owned()));

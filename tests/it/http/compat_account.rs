@@ -315,3 +315,37 @@ async fn linotp_finds_the_owner_of_a_yubikey() {
         "{answer}"
     );
 }
+
+/// The people of the console have no tokens for an account that does not see them, as at `/v1/admin`.
+#[tokio::test]
+async fn an_operators_account_sees_no_token_of_the_console() {
+    let app = lab(Shape::PrivacyIdea, OTP_ALONE).await;
+    let user = json!({ "user": "kim@console", "groups": ["admin"] });
+    let own = json!({ "user": "kim@console", "kind": "totp", "active": true });
+    for (path, body) in [("users", user), ("tokens", own)] {
+        let path = format!("/v1/admin/{path}");
+        assert_eq!(app.admin("POST", &path, Some(body)).await.status, 201);
+    }
+    let list = |user: &str| format!("/compat/keycloak/token/?user={user}");
+    let mut seen = Vec::new();
+    for (name, scope) in [("desk", Scope::Operator), ("revision", Scope::Auditor)] {
+        let key = app.key(name, scope, None).await;
+        let jwt = token(&app, "keycloak", name, &key).await;
+        let (_, alice) = ask(&app, "GET", &list("alice"), &jwt, "").await;
+        assert_eq!(alice["result"]["value"]["count"], json!(1), "{name}");
+        let (status, kim) = ask(&app, "GET", &list("kim@console"), &jwt, "").await;
+        let (_, nemo) = ask(&app, "GET", &list("nemo@console"), &jwt, "").await;
+        assert_eq!(status, 200);
+        assert_eq!(nemo["result"]["value"]["count"], json!(0), "{name}");
+        seen.push(kim["result"]["value"]["count"].clone());
+        if scope == Scope::Operator {
+            assert_eq!(kim["result"], nemo["result"]);
+            let init = "/compat/keycloak/token/init";
+            let form = |user: &str| format!("user={user}&type=totp&genkey=1");
+            let (_, kim) = ask(&app, "POST", init, &jwt, &form("kim@console")).await;
+            let (_, nemo) = ask(&app, "POST", init, &jwt, &form("nemo@console")).await;
+            assert_eq!(kim["result"], nemo["result"], "{kim}");
+        }
+    }
+    assert_eq!(seen, [json!(0), json!(1)]);
+}

@@ -126,6 +126,7 @@ async fn row_a16_users_of_entra_and_okta_are_pushed() {
         contact,
         (&json!("+821010000002"), &json!("anna@example.test"))
     );
+    disabled_by_both(&provider, &user).await;
     // Renamed: the same user.
     let name = json!({"op": "Replace", "path": "userName", "value": "anna@example.test"});
     assert_eq!(provider.patch(&user, name).await["id"], made["id"]);
@@ -137,6 +138,31 @@ async fn row_a16_users_of_entra_and_okta_are_pushed() {
     let (status, put) = provider.ask("PUT", &user, Some(whole)).await;
     assert_eq!((status, &put["active"]), (200, &json!(false)));
     deleted(&provider, &user, made["id"].as_str().unwrap()).await;
+}
+
+/// Whom the provider disables and an administrator too, in whichever order, the provider alone does not enable.
+async fn disabled_by_both(provider: &Provider, user: &str) {
+    let by_hand = async |disabled: bool| {
+        let path = "/v1/admin/users/ann@example.test";
+        let body = json!({ "disabled": disabled });
+        let answer = provider.app.admin("PATCH", path, Some(body)).await;
+        assert_eq!(answer.status, 200, "{}", answer.json());
+    };
+    let active = |value: bool| json!({"op": "replace", "path": "active", "value": value});
+    for provider_first in [true, false] {
+        if !provider_first {
+            by_hand(true).await;
+        }
+        assert_eq!(provider.patch(user, active(false)).await["active"], false);
+        if provider_first {
+            by_hand(true).await;
+        }
+        let enabled = provider.patch(user, active(true)).await;
+        assert_eq!(enabled["active"], false, "{provider_first}");
+        by_hand(false).await;
+        let (_, shown) = provider.ask("GET", user, None).await;
+        assert_eq!(shown["active"], true, "{provider_first}");
+    }
 }
 
 /// A user whom the provider deletes is disabled; the same person comes back to the same record.
@@ -334,6 +360,16 @@ async fn a_provider_reaches_its_own_users_and_nothing_else() {
     }
 }
 
+/// Paths in a value are paths too: thousands of them would hold up all other changes for a minute.
+async fn many_paths(provider: &Provider, user: &str) {
+    let path = |number: usize| (format!("emails[type eq \"a{number}\"].value"), json!("x"));
+    let paths: serde_json::Map<String, Value> = (0..8000).map(path).collect();
+    let body = json!({"Operations": [{"op": "add", "value": paths}]});
+    let (status, answer) = provider.ask("PATCH", user, Some(body)).await;
+    assert_eq!(status, 400, "{answer}");
+    assert_eq!(answer["scimType"], "tooMany", "{answer}");
+}
+
 /// Changes that no provider sends.
 async fn hostile(provider: &Provider, user: &str) {
     let change = |operations: Value| json!({ "Operations": operations });
@@ -357,6 +393,7 @@ async fn hostile(provider: &Provider, user: &str) {
         let (status, answer) = provider.ask("PATCH", user, Some(body.clone())).await;
         assert_eq!(status, 400, "{body} {answer}");
     }
+    many_paths(provider, user).await;
     // The identity is not the provider's to choose, and no path makes one.
     let id = json!({"op": "replace", "path": "id", "value": "x"});
     let kept = provider.patch(user, id).await;

@@ -9,7 +9,7 @@ use oncegate::radius::encode::BuildError;
 use serde_json::json;
 
 use crate::support::Random;
-use crate::support::expected::{PASSWORD, PIN};
+use crate::support::expected::{PASSWORD, PIN, WRONG_PIN};
 use crate::support::lab::{Lab, code_of};
 
 const ROUNDS: &str = r#"
@@ -141,6 +141,115 @@ async fn a_challenge_is_answered_once() {
     lab.restart().await;
     assert_eq!(answer(&lab, &done, &code(1)).await, "stale_challenge");
     assert_eq!(answer(&lab, &open, &code(1)).await, "hotp_ok");
+}
+
+async fn failures_of(lab: &Lab) -> u64 {
+    let alice = lab.admin("GET", "/v1/admin/users/alice").await;
+    alice["lock"]["failures"].as_u64().expect("a number")
+}
+
+/// RFC 5080 s2.1.1: a NAS gives an old State back. It is as none, beside a first factor.
+#[tokio::test]
+async fn a_state_that_was_answered_begins_a_login_again() {
+    let lab = lab().await;
+    for (counter, typed, word) in [(0, code(0), "hotp_ok"), (1, code(999), "wrong_code")] {
+        let own = state(&lab).await;
+        assert_eq!(answer(&lab, &own, &typed).await, word);
+        let failures = failures_of(&lab).await;
+        let last = lab.last("alice");
+        // A code, or the word that asks for one, is no password. The round that is over gives no more guesses.
+        for late in [code(counter + 1).as_str(), "000000", "sms"] {
+            assert_eq!(
+                answer(&lab, &own, late).await,
+                "stale_challenge",
+                "{word} {late}"
+            );
+        }
+        assert_eq!(failures_of(&lab).await, failures);
+        assert_eq!(lab.last("alice"), last, "no code is used up");
+        // The password begins again, and a wrong one counts as without a State.
+        assert_eq!(
+            answer(&lab, &own, "wrong password").await,
+            "wrong_password",
+            "{word}"
+        );
+        assert_eq!(failures_of(&lab).await, failures + 1);
+        lab.clock.advance(Duration::from_secs(10));
+        let heard = lab.radius("vpn", "alice", PASSWORD, Some(&own), None).await;
+        assert_eq!(lab.reason("alice").await, "challenged", "{word}");
+        let next = heard.challenge.expect("a challenge");
+        assert_ne!(next, own);
+        assert_eq!(answer(&lab, &next, &code(counter + 1)).await, "hotp_ok");
+    }
+}
+
+/// Where the login begins with digits, a void State does not make a late code of them.
+#[tokio::test]
+async fn a_pin_beside_a_void_state_begins_a_login_again() {
+    let pin_first = ROUNDS.replace("\"password\", \"otp\"", "\"pin\", \"otp\"");
+    let lab = Lab::new(&[("vpn", &pin_first), ("other", &pin_first)]).await;
+    lab.user("alice", Some(PIN), None).await;
+    lab.token("alice", Kind::Hotp, Digits::SIX).await;
+    let begun = async |policy: &str| {
+        let heard = lab.radius(policy, "alice", PIN, None, None).await;
+        heard.challenge.expect("a challenge")
+    };
+    let (expired, foreign) = (begun("vpn").await, begun("other").await);
+    lab.clock.advance(Duration::from_mins(2));
+    let spent = begun("vpn").await;
+    assert_eq!(answer(&lab, &spent, &code(0)).await, "hotp_ok");
+    for (what, void) in [("late", &expired), ("foreign", &foreign), ("spent", &spent)] {
+        let failures = failures_of(&lab).await;
+        // Codes are told from the PIN: the next one is not used up, the last one is not counted.
+        for late in [code(1), code(0)] {
+            let word = answer(&lab, void, &late).await;
+            assert_eq!(word, "stale_challenge", "{what}");
+        }
+        assert_eq!(
+            (failures_of(&lab).await, lab.last("alice")),
+            (failures, Some(0)),
+            "{what}"
+        );
+        assert_eq!(answer(&lab, void, PIN).await, "challenged", "{what}");
+        // Other digits are a PIN, and a wrong one counts.
+        assert_eq!(answer(&lab, void, WRONG_PIN).await, "wrong_pin", "{what}");
+        assert_eq!(failures_of(&lab).await, failures + 1, "{what}");
+        lab.clock.advance(Duration::from_secs(10));
+    }
+}
+
+/// With a void State nothing is compared for who is locked: a hit would not be counted, and the audit would tell it.
+#[tokio::test]
+async fn a_void_state_buys_no_guesses_at_who_is_locked() {
+    let locks = ROUNDS
+        .replace("\"password\", \"otp\"", "\"pin\", \"otp\"")
+        .replace("[[rule]]", "[lockout]\nfree = 1\nlock_after = 1\n[[rule]]");
+    let lab = Lab::new(&[("vpn", &locks)]).await;
+    lab.user("alice", Some(PIN), None).await;
+    lab.token("alice", Kind::Hotp, Digits::SIX).await;
+    assert_eq!(answer(&lab, "void", &code(0)).await, "stale_challenge");
+    assert_eq!(answer(&lab, "void", WRONG_PIN).await, "wrong_pin");
+    for typed in [code(0), code(999), PIN.to_owned()] {
+        assert_eq!(answer(&lab, "void", &typed).await, "locked", "{typed}");
+    }
+    assert_eq!(lab.last("alice"), None);
+    lab.clock.advance(Duration::from_mins(30));
+    assert_eq!(answer(&lab, "void", &code(0)).await, "stale_challenge");
+}
+
+/// The same where a code comes first, and digits can be nothing else.
+#[tokio::test]
+async fn a_first_code_beside_a_void_state_begins_a_login_again() {
+    let code_first = ROUNDS.replace("\"password\", \"otp\"", "\"otp\", \"password\"");
+    let lab = Lab::new(&[("vpn", &code_first)]).await;
+    lab.user("alice", None, Some(PASSWORD)).await;
+    lab.token("alice", Kind::Hotp, Digits::SIX).await;
+    let heard = lab.radius("vpn", "alice", &code(0), None, None).await;
+    let own = heard.challenge.expect("a challenge");
+    assert_eq!(answer(&lab, &own, PASSWORD).await, "password_ok");
+    assert_eq!(answer(&lab, &own, &code(0)).await, "used_code");
+    assert_eq!(answer(&lab, &own, &code(1)).await, "challenged");
+    assert_eq!(lab.last("alice"), Some(1));
 }
 
 /// Two answers at once, both with right codes.

@@ -64,7 +64,7 @@ async fn add_token(test: &TestService, octet: u8) {
 async fn another_record_of_the_same_name_is_not_taken_for_the_one_that_was_compared() {
     for whole in [true, false] {
         let test = TestService::new(&[("policies/default.toml", POLICY)]);
-        test.client("vpn", "192.0.2.1", "a secret of it", Require::True, None)
+        test.client("vpn", "192.0.2.1/32", "a secret of it", Require::True, None)
             .await;
         let client = test.service.admin.client("vpn").unwrap();
         add_user(&test, "884213").await;

@@ -643,11 +643,12 @@ require = ["password", "sms"]
         from: now,
         until: now.plus(Duration::from_hours(1)),
     };
+    let seen = lab.service().admin.user(&key("alice")).unwrap();
     let change = Change::SetWaiver {
         user: key("alice"),
         which: WaiverKind::Bypass,
         waiver: Some(waiver),
-        expected: 1,
+        expected: seen.revision,
     };
     lab.service()
         .core

@@ -238,6 +238,40 @@ async fn what_no_policy_asks_for_is_not_told() {
     desk.end().await;
 }
 
+/// Contract s7: whom only an administrator lets in again is told, unless the policy says what is told.
+#[tokio::test]
+async fn a_lock_for_good_is_told_where_the_policy_says_nothing() {
+    let unsaid = "reject_delay = \"0s\"\n[[rule]]\nname = \"staff\"\nrequire = [\"otp\"]\n\
+                  [lockout]\nfree = 3\nlock_after = 3\nhard_lock_after = 6\n";
+    let silent = format!("{unsaid}[notify]\nevents = []\n");
+    let mut desk = Desk::new(&[("default", unsaid), ("silent", &silent)]).await;
+    for user in ["alice", "bob"] {
+        desk.lab.user(user, None, None).await;
+        desk.lab.token(user, Kind::Hotp, Digits::SIX).await;
+        let serial = format!("SMS-{user}");
+        desk.token(user, &serial, Kind::Sms, LifeCycle::Active, PHONE)
+            .await;
+    }
+    desk.begin().await;
+    for _ in 0..2 {
+        // A lock that ends by itself comes first.
+        desk.lab.clock.advance(Duration::from_mins(31));
+        for (policy, user) in [("silent", "bob"), ("default", "alice")] {
+            for _ in 0..3 {
+                desk.fail(policy, user).await;
+            }
+        }
+    }
+    for user in ["alice", "bob"] {
+        let last = desk.lab.decision(user).await;
+        assert!(last.locks_for_good(), "{user}: {:?}", last.note);
+    }
+    let told = desk.settled().await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].1.starts_with("alice was locked "), "{told:?}");
+    desk.end().await;
+}
+
 #[tokio::test]
 async fn a_lock_is_told_when_it_begins_and_not_again() {
     let desk = Desk::telling().await;

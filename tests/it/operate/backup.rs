@@ -29,14 +29,14 @@ alternatives = ["sms", "card", "recovery"]
 "#;
 const ENROLMENT_CODE: &str = "7F3K9Q2M44XZ";
 
-fn text(output: &Output) -> String {
+pub(super) fn text(output: &Output) -> String {
     let mut all = String::from_utf8_lossy(&output.stdout).into_owned();
     all.push_str(&String::from_utf8_lossy(&output.stderr));
     all
 }
 
 /// Makes a backup of the installation.
-fn backup(site: &Site, name: &str) -> (PathBuf, Value) {
+pub(super) fn backup(site: &Site, name: &str) -> (PathBuf, Value) {
     let file = site.path().with_file_name(name);
     let made = site.json(&["backup", file.to_str().unwrap()]);
     (file, made)
@@ -49,14 +49,14 @@ fn words<'w>(backup: &'w Path, key: &'w Path) -> [&'w str; 4] {
 }
 
 /// An installation made of a backup.
-fn restored(backup: &Path, of: &Site, more: &[&str]) -> (Site, Value) {
+pub(super) fn restored(backup: &Path, of: &Site, more: &[&str]) -> (Site, Value) {
     let site = Site::empty();
     let key = of.path().join("master.key");
     let done = site.json(&[&words(backup, &key)[..], more].concat());
     (site, done)
 }
 
-fn decision(daemon: &Daemon, key: &str, body: &Value) -> Value {
+pub(super) fn decision(daemon: &Daemon, key: &str, body: &Value) -> Value {
     let mut http = Http::new(daemon.http, key);
     let (status, answer) = http
         .send("POST", "/v1/verify", body.to_string().as_bytes())
@@ -65,7 +65,7 @@ fn decision(daemon: &Daemon, key: &str, body: &Value) -> Value {
     serde_json::from_slice(&answer).unwrap()
 }
 
-fn totp(user: &str) -> String {
+pub(super) fn totp(user: &str) -> String {
     let step = TimeStep::at(SystemClock.now(), Period::THIRTY).get();
     let code = otp::generate(&key_of(user), Algorithm::Sha1, Digits::SIX, step);
     code.expose().expose().to_owned()

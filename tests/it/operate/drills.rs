@@ -171,6 +171,7 @@ fn backups_and_restores_are_killed_at_every_stage_under_load() {
         // The same behind a backup.
         let mut behind = command(&site.path());
         behind.arg("backup").arg(&file).args(["--since", kept]);
+        fs::remove_file(&file).ok();
         for stage in stages(&behind, &place("")) {
             fs::remove_file(&file).ok();
             run_killed(&behind, &stage);
@@ -259,7 +260,7 @@ fn a_daemon_is_killed_while_it_sends_a_backup_under_load() {
         daemon.kill();
         drop(killer);
     }
-    assert!(gone * 2 > count, "{gone} of {count}");
+    assert!(gone * 4 > count, "{gone} of {count}");
     let daemon = site.serve();
     load.replay(daemon.http);
     load.during(daemon.http, || {
@@ -328,11 +329,12 @@ fn acceptances_of_an_older_store_are_killed_at_every_stage() {
             Ok(daemon) => drop(daemon),
         }
         // Refused still, or accepted already.
-        let daemon = site.try_serve().or_else(|end| {
+        let daemon = site.try_serve().unwrap_or_else(|end| {
             assert_eq!(end.code(), Some(5), "{stage:?}: {}", site.log());
-            site.serve_killed("--accept-rollback", &Stage::new("fsync", 100_000))
+            let words = ["serve", "--radius", "127.0.0.1:0", "--http", "127.0.0.1:0"];
+            let mut serve = command(&site.path());
+            site.started(serve.args(words).arg("--accept-rollback"))
         });
-        let daemon = daemon.unwrap_or_else(|end| panic!("{stage:?} {end}: {}", site.log()));
         for user in users[..40].iter().skip(number).step_by(10) {
             assert_eq!(asked(daemon.http, user), "reject", "{stage:?} {user}");
         }

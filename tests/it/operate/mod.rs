@@ -2,6 +2,7 @@
 
 mod audit_ship;
 mod backup;
+mod backup_keys;
 mod backup_rollback;
 mod drills;
 mod hsm;

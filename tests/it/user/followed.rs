@@ -134,3 +134,21 @@ fn an_update_from_a_file_goes_past_those_who_follow_a_source() {
     assert_eq!(phone("zoe"), "+821099990002");
     assert_eq!(phone("ann"), "+821010000001");
 }
+
+/// A source enables whom it alone has disabled: not whom an administrator disables too, before it or after.
+#[test]
+fn whom_a_source_and_an_administrator_disabled_stays_so() {
+    let site = site();
+    let all = ["1,ann,010-1000-0001", "2,bob,010-1000-0002"];
+    people(&site, &all);
+    site.json(&["source", "sync", "hr"]);
+    people(&site, &all[..1]);
+    site.json(&["source", "sync", "hr", "--force"]);
+    site.json(&["user", "disable", "bob"]);
+    people(&site, &all);
+    let back = site.json(&["source", "sync", "hr"]);
+    let disabled = || site.json(&["user", "show", "bob"])["disabled"].clone();
+    assert_eq!(disabled(), true, "{back}");
+    site.json(&["user", "enable", "bob"]);
+    assert_eq!(disabled(), false);
+}

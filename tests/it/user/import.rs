@@ -76,6 +76,67 @@ fn users_and_tokens_are_made_in_batches_with_one_record_each() {
     assert_eq!(site.json(&["audit", "verify"])["intact"], true);
 }
 
+/// Contract s7: keys from 80 bits on are taken, and those under 112 are named, once for a file.
+#[test]
+fn keys_under_112_bits_are_warned_of() {
+    let site = Site::new();
+    for user in ["alice", "bob"] {
+        site.json(&["user", "add", user]);
+    }
+    let short = ["MFRGGZDF", "MJRGGZDF", "MNRGGZDF", "MRRGGZDF", "MVRGGZDF"];
+    let short = short.map(|key| format!("{key}MZTWQ2LK"));
+    let warned = |noun: &str, text: &str, words: &[&str], wanted: &str| {
+        let (exit, done, output) = import(&site, noun, text, words);
+        assert_eq!(exit, 0, "{done}");
+        let warnings = done["warnings"].as_array().expect("warnings");
+        let said = String::from_utf8(output.stderr).unwrap();
+        if wanted.is_empty() {
+            assert_eq!((warnings.len(), said.contains("112 bits")), (0, false));
+            return;
+        }
+        let [warning] = warnings.as_slice() else {
+            panic!("{done}");
+        };
+        assert!(warning.as_str().unwrap().starts_with(wanted), "{warning}");
+        assert_eq!(said.matches(wanted).count(), 1, "{said}");
+    };
+    let tokens = format!(
+        "user,secret\nalice,{}\nalice,{}\nbob,{}\n",
+        key(1),
+        short[0],
+        short[1]
+    );
+    let two = "keys of less than 112 bits: 2, the first of them in line 3; ";
+    warned("token", &tokens, &["--dry-run"], two);
+    warned("token", &tokens, &[], two);
+    let daemon = site.serve();
+    let people = format!("user,secret\ncarol,{}\ndora,{}\n", short[2], key(2));
+    let one = "keys of less than 112 bits: 1, the first of them in line 2; ";
+    warned("user", &people, &[], one);
+    // Of users who exist no token is made.
+    let update = format!("{people}erin,{}\n", short[3]);
+    let last = "keys of less than 112 bits: 1, the first of them in line 4; ";
+    warned("user", &update, &["--update", "--dry-run"], last);
+    warned("user", &update, &["--update"], last);
+    warned("user", &format!("user,secret\nfred,{}\n", key(3)), &[], "");
+    let mut http = Http::new(daemon.http, &site.admin_key);
+    let body = json!({"make": "tokens", "rows": [
+        {"user": "bob", "secret": key(4)}, {"user": "bob", "secret": short[4]},
+    ]});
+    let body = body.to_string();
+    let (status, made) = http
+        .send("POST", "/v1/admin/import", body.as_bytes())
+        .unwrap();
+    let made: Value = serde_json::from_slice(&made).unwrap();
+    assert_eq!((status, &made["tokens"]), (200, &json!(2)), "{made}");
+    let warning = made["warnings"][0].as_str().unwrap();
+    assert!(
+        warning.starts_with("keys of less than 112 bits: 1, the first of them in rows[1]; "),
+        "{made}"
+    );
+    assert!(daemon.terminate().success());
+}
+
 /// File, line, column and the field that a finding names.
 fn place(finding: &Value) -> (&str, u64, Option<u64>, &str) {
     let message = finding["message"].as_str().unwrap();

@@ -107,6 +107,31 @@ async fn rows_are_planned_first_and_made_then() {
     assert_eq!(console.get("/console/import", Some(&op)).await.status, 403);
 }
 
+/// What is weak about the tokens is said before they are made and after, of the line that was pasted.
+#[tokio::test]
+async fn weak_keys_are_told_by_their_lines() {
+    let console = Console::new();
+    let kim = console.person("kim", &["admin"]).await;
+    let session = console.sign_in(&kim).await;
+    let rows = "user;secret\nann;GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ\nbob;GEZDGNBVGY3TQOJQ\n";
+    let form = [("make", "users"), ("conflict", "skip"), ("rows", rows)];
+    let korean = format!("{session}; oncegate-language=ko");
+    let page = text(&console.post("/console/import", &form, Some(&korean)).await);
+    assert!(page.contains("3\u{bc88}\u{c9f8} \u{c904}"), "{page}");
+    let page = text(&console.post("/console/import", &form, Some(&session)).await);
+    let weak = "keys of less than 112 bits: 1, the first of them in line 3; ";
+    assert!(page.contains(weak), "{page}");
+    let id = page
+        .split("name=\"plan\" value=\"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next());
+    let form = [("plan", id.expect("a plan"))];
+    let made = console
+        .post("/console/act/import", &form, Some(&session))
+        .await;
+    assert!(text(&made).contains(weak), "{}", text(&made));
+}
+
 #[tokio::test]
 async fn sheets_are_shown_once_to_be_printed() {
     let console = Console::new();

@@ -1,12 +1,18 @@
 //! The people of the console: whom others see, a set-up that was broken off, names of this server.
 
-use axum::http::StatusCode;
-use serde_json::json;
+use std::time::Duration;
 
+use axum::http::StatusCode;
+use oncegate::model::user_key::UserKey;
+use oncegate::secret::SecretString;
+use serde_json::{Value, json};
+
+use crate::device::devices::CODE;
 use crate::support::app::{ask, request};
 use crate::support::codes::{RFC_SECRET, hotp};
 use crate::support::console::{Console, built, cookie, text};
 use crate::support::daemon::Site;
+use crate::support::device::{Phone, hand_out, pending};
 
 #[tokio::test]
 async fn who_helps_users_does_not_see_the_people_of_the_console() {
@@ -339,4 +345,234 @@ async fn a_token_is_shared_and_taken_back_on_a_page() {
     let done = done.await;
     assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", text(&done));
     assert!(!page("alice").await.contains("/console/act/unlink"));
+}
+
+/// A call: its method and path, and its body.
+type Asked = ((&'static str, String), Option<Value>);
+
+/// A call over the network: its status, and all that it says.
+async fn said(
+    console: &Console,
+    key: &SecretString,
+    (method, path): (&str, &str),
+    body: Option<Value>,
+) -> (u16, String) {
+    let path = format!("/v1/admin/{path}");
+    let answer = ask(&console.pages, request(method, &path, Some(key), body)).await;
+    (answer.status.as_u16(), text(&answer))
+}
+
+/// Alice's token `T`, which counts for kim@console, too.
+async fn shared(console: &Console) {
+    for user in ["alice", "bob"] {
+        let user = Some(json!({ "user": user }));
+        console.admin("POST", "/v1/admin/users", user).await;
+    }
+    let token = json!({
+        "user": "alice", "kind": "hotp", "serial": "T", "secret": RFC_SECRET, "active": true,
+    });
+    console.admin("POST", "/v1/admin/tokens", Some(token)).await;
+    let codes = json!({ "user": "kim@console", "first": hotp(0), "second": hotp(1) });
+    let path = "/v1/admin/tokens/T/link";
+    console.admin("POST", path, Some(codes)).await;
+}
+
+/// Without the token the administrator does not sign in, by whichever of its users it is taken away.
+#[tokio::test]
+async fn a_token_that_counts_for_an_administrator_is_the_administrators() {
+    let console = Console::new();
+    console.person("kim", &["admin"]).await;
+    shared(&console).await;
+    let key = console.key("desk", "operator").await;
+    let unlink = |user: &str| Some(json!({ "user": user }));
+    let wrong = json!({ "first": "000000", "second": "000001" });
+    for (call, body) in [
+        (("POST", "tokens/T/unlink"), unlink("kim@console")),
+        (("POST", "tokens/T/suspend"), None),
+        (("POST", "tokens/T/revoke"), Some(json!({}))),
+        (("POST", "tokens/T/unassign"), None),
+        (("POST", "tokens/T/resync"), Some(wrong)),
+        (("DELETE", "tokens/T"), None),
+        (("DELETE", "users/alice"), None),
+    ] {
+        let (status, answer) = said(&console, &key, call, body).await;
+        assert_eq!(status, 409, "{call:?}: {answer}");
+        let why = answer.contains("by administrators only") || call.1.ends_with("unassign");
+        assert!(why, "{call:?}: {answer}");
+    }
+    let kim = console
+        .admin("GET", "/v1/admin/users/kim@console", None)
+        .await;
+    assert_eq!(kim["tokens"].as_array().map(Vec::len), Some(2), "{kim}");
+    let token = console.admin("GET", "/v1/admin/tokens/T", None).await;
+    assert_eq!(token["state"], "active");
+    // What is alice's alone is changed by operators, and so is the token when it is.
+    let name = Some(json!({ "display_name": "Alice" }));
+    let (status, answer) = said(&console, &key, ("PATCH", "users/alice"), name).await;
+    assert_eq!(status, 200, "{answer}");
+    let path = "/v1/admin/tokens/T/unlink";
+    console.admin("POST", path, unlink("kim@console")).await;
+    let (status, answer) = said(&console, &key, ("POST", "tokens/T/suspend"), None).await;
+    assert_eq!(status, 200, "{answer}");
+    let (status, answer) = said(&console, &key, ("DELETE", "users/alice"), None).await;
+    assert_eq!(status, 204, "{answer}");
+}
+
+/// A token of a person of the console may count for another user: that this ends changes nothing of the person's.
+#[tokio::test]
+async fn a_user_who_shares_an_administrators_token_is_removed_by_an_operator() {
+    let console = Console::new();
+    console.person("kim", &["admin"]).await;
+    let alice = Some(json!({ "user": "alice" }));
+    console.admin("POST", "/v1/admin/users", alice).await;
+    let token = json!({
+        "user": "kim@console", "kind": "hotp", "serial": "T", "secret": RFC_SECRET, "active": true,
+    });
+    console.admin("POST", "/v1/admin/tokens", Some(token)).await;
+    let codes = json!({ "user": "alice", "first": hotp(0), "second": hotp(1) });
+    let path = "/v1/admin/tokens/T/link";
+    console.admin("POST", path, Some(codes)).await;
+    let key = console.key("desk", "operator").await;
+    // Whose it is is not told to who does not see them.
+    let (status, answer) = said(&console, &key, ("GET", "users/alice"), None).await;
+    assert_eq!(status, 200);
+    assert!(!answer.contains("kim@console"), "{answer}");
+    let operator = console.person("op", &["operator"]).await;
+    let session = console.sign_in(&operator).await;
+    let page = console
+        .get("/console/users/alice@default", Some(&session))
+        .await;
+    let page = text(&page);
+    assert!(page.contains("alice"), "{page}");
+    assert!(!page.contains("kim@") && !page.contains("kim%40"), "{page}");
+    let (status, answer) = said(&console, &key, ("DELETE", "users/alice"), None).await;
+    assert_eq!(status, 204, "{answer}");
+    let kim = console
+        .admin("GET", "/v1/admin/users/kim@console", None)
+        .await;
+    assert_eq!(kim["tokens"].as_array().map(Vec::len), Some(2), "{kim}");
+}
+
+/// The page of a user does not name who of the console shares a token of theirs.
+#[tokio::test]
+async fn who_shares_a_token_is_shown_to_who_sees_them() {
+    let console = Console::new();
+    let kim = console.person("kim", &["admin"]).await;
+    shared(&console).await;
+    let operator = console.person("op", &["operator"]).await;
+    for (person, sees) in [(&kim, true), (&operator, false)] {
+        let session = console.sign_in(person).await;
+        let page = console
+            .get("/console/users/alice@default", Some(&session))
+            .await;
+        let page = text(&page);
+        assert_eq!(page.contains("kim%40console"), sees, "{page}");
+        assert_eq!(page.contains("/console/act/unlink"), sees, "{page}");
+    }
+}
+
+/// What is said of a name in the console to who does not see it is the same whether or not there is someone of it.
+#[tokio::test]
+async fn who_helps_users_learns_no_name_of_the_console() {
+    let console = Console::new();
+    console.person("kim", &["admin"]).await;
+    let alias = Some(json!({ "aliases": ["boss"] }));
+    let path = "/v1/admin/users/kim@console";
+    console.admin("PATCH", path, alias).await;
+    let alice = Some(json!({ "user": "alice" }));
+    console.admin("POST", "/v1/admin/users", alice).await;
+    let tokens = console.admin("GET", "/v1/admin/tokens", None).await;
+    let serial = tokens["tokens"][0]["serial"].as_str().expect("a token");
+    let owner = UserKey::parse("kim@console").expect("a name");
+    pending(&console.service, &owner, "SERVER-KIM", false).await;
+    hand_out(&console.service, "SERVER-KIM", CODE).await;
+    let phone = Phone::new(1);
+    let enrol = phone.enrol(console.service.core.now(), "kim@console", CODE);
+    let enrolled = ask(&console.pages, enrol.request()).await;
+    assert_eq!(enrolled.status, 201, "{}", text(&enrolled));
+    let device = phone.id().to_string();
+    let key = console.key("desk", "operator").await;
+    let user = |name: &str| Some(json!({ "user": name }));
+    let add = |name: &str| Some(json!({ "add_aliases": [name] }));
+    let token = |name: &str| Some(json!({ "user": name, "kind": "totp" }));
+    let rename = || Some(json!({ "name": "mine" }));
+    let disable = || Some(json!({ "disabled": true }));
+    let asked = |name: &str| -> Vec<Asked> {
+        vec![
+            (("GET", format!("users/{name}")), None),
+            (("GET", format!("tokens?user={name}")), None),
+            (("GET", format!("devices?user={name}")), None),
+            (("PATCH", format!("users/{name}")), disable()),
+            (("DELETE", format!("users/{name}")), None),
+            (("POST", format!("users/{name}/unlock")), None),
+            (("POST", "users".to_owned()), user(name)),
+            (("POST", "tokens".to_owned()), token(name)),
+            (("POST", "tokens/NONE-1/unlink".to_owned()), user(name)),
+            (("PATCH", "users/alice".to_owned()), add(name)),
+        ]
+    };
+    for name in ["kim@console", "boss@console"] {
+        for ((there, body), (none, other)) in asked(name).into_iter().zip(asked("zzz@console")) {
+            let (method, path) = &there;
+            let found = said(&console, &key, (method, path), body).await;
+            let missing = said(&console, &key, (none.0, &none.1), other).await;
+            assert_eq!(found, missing, "{there:?}");
+            assert!(found.0 >= 400 && !found.1.contains("kim"), "{found:?}");
+        }
+    }
+    // Of records of theirs it is told what is told of none.
+    for (kind, own, none) in [
+        ("tokens", serial, "TOTP-ZZZZZZZZ"),
+        ("tokens", "SERVER-KIM", "SERVER-ZZZ"),
+        ("devices", device.as_str(), "ZZZZZZZZ"),
+    ] {
+        for (method, act, body) in [
+            ("GET", "", None),
+            ("DELETE", "", None),
+            ("PATCH", "", rename()),
+            ("POST", "/suspend", None),
+        ] {
+            if (method, kind) == ("PATCH", "tokens") || (method, kind) == ("POST", "devices") {
+                continue;
+            }
+            let of = |id: &str| format!("{kind}/{id}{act}");
+            let (own_path, none_path) = (of(own), of(none));
+            let found = said(&console, &key, (method, &own_path), body.clone()).await;
+            let missing = said(&console, &key, (method, &none_path), body).await;
+            assert_eq!(found.0, 404, "{method} {own_path}: {}", found.1);
+            assert_eq!(found.1.replace(own, none), missing.1, "{method} {own_path}");
+        }
+    }
+    // A name without a realm is that of a user who is not there.
+    let (status, answer) = said(&console, &key, ("GET", "users/kim"), None).await;
+    assert_eq!(status, 404);
+    assert!(!answer.contains("@console"), "{answer}");
+    let key = console.key("chief", "admin").await;
+    let (_, answer) = said(&console, &key, ("GET", "users/kim"), None).await;
+    assert!(answer.contains("kim@console"), "{answer}");
+}
+
+/// A token or device of a person of the console is theirs by whichever name a form has for it.
+#[tokio::test]
+async fn an_act_on_a_token_of_the_console_asks_for_a_code_again() {
+    let console = Console::new();
+    let kim = console.person("kim", &["admin"]).await;
+    shared(&console).await;
+    let token = json!({ "user": "bob", "kind": "totp", "serial": "B", "active": true });
+    console.admin("POST", "/v1/admin/tokens", Some(token)).await;
+    let token = json!({ "user": "kim@console", "kind": "totp", "serial": "K", "active": true });
+    console.admin("POST", "/v1/admin/tokens", Some(token)).await;
+    let session = console.sign_in(&kim).await;
+    console.clock.advance(Duration::from_mins(6));
+    for (serial, status) in [
+        ("K", StatusCode::UNAUTHORIZED),
+        ("T", StatusCode::UNAUTHORIZED),
+        ("B", StatusCode::SEE_OTHER),
+    ] {
+        let form = [("place", serial), ("back", "/console")];
+        let done = console
+            .post("/console/act/suspend", &form, Some(&session))
+            .await;
+        assert_eq!(done.status, status, "{serial}: {}", text(&done));
+    }
 }

@@ -12,3 +12,4 @@ mod matrix;
 mod me;
 mod policy_drafts;
 pub(crate) mod self_service;
+mod sign_in_limits;

@@ -1,6 +1,6 @@
 //! Records as lines in the body of a POST. A status 2xx says that they were taken.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use futures_util::future::BoxFuture;
 use hyper::header::{self, HeaderValue};
@@ -11,6 +11,7 @@ use crate::config::target::Target;
 use crate::config::{Ship, ShipFormat};
 use crate::daemon::jobs::post::Post;
 use crate::daemon::jobs::ship::{Destination, line};
+use crate::delivery::read_secret;
 use crate::model::audit::AuditRecord;
 
 pub(super) struct Http {
@@ -37,18 +38,18 @@ impl Http {
 
     /// The token is read for each batch: one that was renewed is used at once.
     fn authorization(&self) -> Result<Option<HeaderValue>, String> {
-        let Some(path) = &self.token_file else {
-            return Ok(None);
-        };
-        let token = std::fs::read_to_string(path)
-            .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
-        let token = Zeroizing::new(token);
-        let bearer = Zeroizing::new(format!("Bearer {}", token.trim()));
-        let mut value = HeaderValue::from_str(&bearer)
-            .map_err(|_| format!("{} does not hold one line of ASCII", path.display()))?;
-        value.set_sensitive(true);
-        Ok(Some(value))
+        self.token_file.as_deref().map(token).transpose()
     }
+}
+
+/// The header with the token in a file: one line of ASCII.
+pub(in crate::daemon) fn token(path: &Path) -> Result<HeaderValue, String> {
+    let token = read_secret(path)?;
+    let bearer = Zeroizing::new(format!("Bearer {}", token.expose().trim()));
+    let mut value = HeaderValue::from_str(&bearer)
+        .map_err(|_| format!("{} does not hold one line of ASCII", path.display()))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 impl Destination for Http {

@@ -27,6 +27,7 @@ mod http;
 mod syslog;
 
 pub(super) use file::append;
+pub(in crate::daemon) use http::token;
 
 /// What takes records.
 trait Destination: Send + Sync {

@@ -12,7 +12,7 @@
 //! not in memory. What was before a webhook was configured is not told.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -223,7 +223,7 @@ impl Lane {
     async fn post(&self, event: &Told) -> Result<(), String> {
         let post = self.post.as_ref().map_err(Clone::clone)?;
         // Read for each attempt: a key that was renewed is used at once.
-        let key = key(&self.hook)?;
+        let key = key(&self.hook.secret_file)?;
         let stamp = self.service.core.now().as_secs();
         let with = |request: Builder| {
             request
@@ -240,9 +240,9 @@ impl Lane {
     }
 }
 
-/// The key of a webhook: base64 behind `whsec_`, else the octets of the line.
-fn key(hook: &Webhook) -> Result<SecretBytes, String> {
-    let text = read_secret(&hook.secret_file)?;
+/// The key of a webhook in its file: base64 behind `whsec_`, else the octets of the line.
+pub(in crate::daemon) fn key(path: &Path) -> Result<SecretBytes, String> {
+    let text = read_secret(path)?;
     let key = match text.expose().strip_prefix("whsec_") {
         Some(base64) => BASE64.decode(base64.as_bytes()).ok(),
         None => Some(text.expose().as_bytes().to_vec()),
@@ -250,11 +250,17 @@ fn key(hook: &Webhook) -> Result<SecretBytes, String> {
     let key = key.map(SecretBytes::new);
     let good = key.filter(|key| (KEY_LEAST..=KEY_MOST).contains(&key.expose().len()));
     good.ok_or_else(|| {
-        let path = hook.secret_file.display();
+        let path = path.display();
         format!(
             "{path} holds no key: whsec_ and base64, or text, of {KEY_LEAST} to {KEY_MOST} octets"
         )
     })
+}
+
+/// The command that makes a key.
+pub(in crate::daemon) fn make_key(path: &Path) -> String {
+    let path = path.display();
+    format!("(umask 077; printf 'whsec_%s\\n' \"$(openssl rand -base64 32)\" > {path})")
 }
 
 /// Whether a webhook could be told: its key is there, and a connection is made.
@@ -262,9 +268,8 @@ fn key(hook: &Webhook) -> Result<SecretBytes, String> {
 /// # Errors
 /// What is in the way, and what to do about it.
 pub async fn answers(hook: &Webhook) -> Result<(), (String, String)> {
-    let path = hook.secret_file.display();
-    let make = format!("(umask 077; printf 'whsec_%s\\n' \"$(openssl rand -base64 32)\" > {path})");
-    key(hook).map_err(|why| (why, make))?;
+    let path = &hook.secret_file;
+    key(path).map_err(|why| (why, make_key(path)))?;
     let post = post(hook).map_err(|why| (why, "correct `ca_file`".to_owned()))?;
     let connected = timeout(hook.timeout, post.reach()).await;
     let late = format!("no connection within {} ms", hook.timeout.as_millis());

@@ -10,7 +10,7 @@ use crate::api::forms;
 use crate::api::{
     self, AddClient, ClientCreate, ListClients, RemoveClient, RotateClient, SetClient, ShowClient,
 };
-use crate::diagnostic::units;
+use crate::diagnostic::{shell, units};
 use crate::model::client::{Access, Client, RadiusSettings, Require, Scope};
 use crate::model::method::Allowed;
 use crate::model::name_rule::NameRule;
@@ -218,9 +218,10 @@ async fn rotate(app: Arc<App>, call: Admin<RotateClient>) -> Result<api::ClientC
         call.from,
     );
     let rotated = rotated.await.map_err(|error| match error {
-        AdminError::Conflict(_) => Failure::from(error).advise(
-            "`oncegate client show` says until when, and which address used which last; `--force` ends it now",
-        ),
+        AdminError::Conflict(_) => Failure::from(error).advise(format!(
+            "`oncegate client show {}` says until when, and which address used which last; `--force` ends it now",
+            shell::word(&call.place)
+        )),
         error => error.into(),
     });
     let (client, key) = rotated?;

@@ -22,11 +22,11 @@ async fn list(
 ) -> Result<api::Devices, Failure> {
     let user = user_named(&app, &call.query.user)?;
     if !call.from.0.sees(&user) {
-        return Err(tell::no_user(&app, &user));
+        return Err(tell::no_user(&app, &call.from.0, &user));
     }
     let found = match app.admin().devices_of(&user) {
         Ok(found) => found,
-        Err(error) => return Err(tell::user(&app, &user, error)),
+        Err(error) => return Err(tell::user(&app, &call.from.0, &user, error)),
     };
     let devices = found.iter();
     let devices = devices.map(|(device, state)| forms::device(device, state));

@@ -53,6 +53,8 @@ async fn import(app: Arc<App>, call: Admin<ImportUsers>) -> Result<api::Imported
             kind: kind_of(&why).to_owned(),
             detail: why_not(rows.get(row), &why),
         });
+    let first = made.weak.first();
+    let warnings = first.map(|row| api::weak_keys(made.weak.len(), &format!("rows[{row}]")));
     Ok(api::Imported {
         users: made.users,
         tokens: made.tokens,
@@ -60,6 +62,7 @@ async fn import(app: Arc<App>, call: Admin<ImportUsers>) -> Result<api::Imported
         there: made.there,
         skipped: made.skipped,
         refused: refused.collect(),
+        warnings: warnings.into_iter().collect(),
     })
 }
 

@@ -21,7 +21,7 @@ use crate::server::http::offered::{Ways, offered};
 use crate::server::http::read::{code, user_named, word};
 use crate::server::http::route::{Admin, Received, Routes};
 use crate::server::http::tell;
-use crate::store::By;
+use crate::store::{ADMINISTRATORS_ONLY, By, SHARED_WITH_CONSOLE};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes
@@ -170,7 +170,11 @@ async fn renew(app: Arc<App>, call: Admin<RenewToken>) -> Result<api::Token, Fai
     ended(&app, &token, Goal::Renew, renewed.await)
 }
 
-async fn link(app: Arc<App>, call: Admin<LinkToken>) -> Result<api::Token, Failure> {
+async fn link(
+    app: Arc<App>,
+    call: Received<LinkToken, (Caller, By)>,
+) -> Result<api::Token, Failure> {
+    let (caller, by) = call.from;
     let (first, second) = (
         code("first", &call.body.first)?,
         code("second", &call.body.second)?,
@@ -179,11 +183,11 @@ async fn link(app: Arc<App>, call: Admin<LinkToken>) -> Result<api::Token, Failu
     let (token, _) = app.admin().token(&call.place)?;
     let linked = app
         .admin()
-        .link_token(&call.place, &user, (&first, &second), call.from);
+        .link_token(&call.place, &user, (&first, &second), by);
     match linked.await {
         Ok(_) => shown(&app, &call.place),
         Err(AdminError::Refused(reason)) => Err(tell::not_found_again(&token, reason)),
-        Err(AdminError::NotFound("user")) => Err(tell::no_user(&app, &user)),
+        Err(AdminError::NotFound("user")) => Err(tell::no_user(&app, &caller, &user)),
         Err(other) => Err(state_refuses(other)),
     }
 }
@@ -210,6 +214,7 @@ async fn assign(
         None => Assigned::Pending,
     };
     let user = user_named(&app, &body.user)?;
+    tell::may_change(&by, &user)?;
     let (token, _) = app.admin().token(&call.place)?;
     let assigned = app
         .admin()
@@ -217,7 +222,7 @@ async fn assign(
     match assigned.await {
         Ok(_) => shown(&app, &call.place),
         Err(AdminError::Refused(reason)) => Err(tell::not_found_again(&token, reason)),
-        Err(AdminError::NotFound("user")) => Err(tell::no_user(&app, &user)),
+        Err(AdminError::NotFound("user")) => Err(tell::no_user(&app, &caller, &user)),
         Err(other) => Err(state_refuses(other)),
     }
 }
@@ -232,6 +237,7 @@ async fn unassign(app: Arc<App>, call: Admin<UnassignToken>) -> Result<api::Toke
 
 async fn unlink(app: Arc<App>, call: Admin<UnlinkToken>) -> Result<api::Token, Failure> {
     let user = user_named(&app, &call.body.user)?;
+    tell::may_change(&call.from, &user)?;
     app.admin()
         .unlink_token(&call.place, &user, call.from)
         .await?;
@@ -251,7 +257,7 @@ fn ended(
 
 fn conflict(app: &App, token: &Token, goal: Goal, error: AdminError) -> Failure {
     match error {
-        AdminError::Conflict(why) => {
+        AdminError::Conflict(why) if ![ADMINISTRATORS_ONLY, SHARED_WITH_CONSOLE].contains(&why) => {
             tell::wrong_state(token, token.state_at(app.core().now()), goal, why)
         }
         other => state_refuses(other),

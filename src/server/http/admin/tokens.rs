@@ -56,7 +56,7 @@ async fn list(
             let user = user_named(&app, user)?;
             let view = store.view(&user)?.filter(|_| caller.sees(&user));
             let Some(view) = view else {
-                return Err(tell::no_user(&app, &user));
+                return Err(tell::no_user(&app, &caller, &user));
             };
             let after = after.map(|(_, serial)| serial);
             let mut tokens = view.tokens;
@@ -146,6 +146,7 @@ async fn add(
     let counter = call.body.counter;
     let mut new = enrol(call.body)?;
     new.token.user = app.core().store().named(new.token.user)?;
+    tell::may_change(&by, &new.token.user)?;
     // What others must approve first, an operator can only ask for.
     new.request |= !caller.may_administer();
     new.strict = !caller.may_administer();
@@ -153,7 +154,8 @@ async fn add(
     let made = match app.admin().enrol_token(new, by).await {
         Ok(made) => made,
         Err(error) => {
-            return Err(tell::token_exists(&app, &user, serial.as_ref(), error));
+            let wanted = (&user, serial.as_ref());
+            return Err(tell::token_exists(&app, &caller, wanted, error));
         }
     };
     let token = &made.token;
@@ -164,7 +166,9 @@ async fn add(
     let accepted_by = app
         .admin()
         .effect_of(Some(&owner), Means::Token(token.kind));
+    let now = app.core().now();
     let mut warnings = warnings(token);
+    warnings.extend(closed(token, &made.state, now));
     if accepted_by.is_empty() {
         warnings.push(format!(
             "no effect under any client's policy today: no rule for this user accepts {} tokens",
@@ -172,7 +176,7 @@ async fn add(
         ));
     }
     Ok(api::TokenCreated {
-        token: forms::token(token, &made.state, app.core().now()),
+        token: forms::token(token, &made.state, now),
         secret: shown.then(|| key_text(token)),
         private_id: (shown && yubikey).then(|| hex(token.key.expose().get(yubikey::AES..))),
         otpauth_uri: (shown && !yubikey).then(|| text(&otpauth_uri(&app, token, counter))),
@@ -196,14 +200,7 @@ fn hex(octets: Option<&[u8]>) -> String {
     data_encoding::HEXLOWER.encode(octets.unwrap_or_default())
 }
 
-async fn show(
-    app: Arc<App>,
-    call: Received<ShowToken, (Caller, By)>,
-) -> Result<api::Token, Failure> {
-    let (token, _) = app.admin().token(&call.place)?;
-    if !call.from.0.sees(&token.user) {
-        return Err(Failure::missing("token"));
-    }
+async fn show(app: Arc<App>, call: Admin<ShowToken>) -> Result<api::Token, Failure> {
     shown(&app, &call.place)
 }
 
@@ -379,6 +376,22 @@ fn warnings(token: &Token) -> Vec<String> {
         ));
     }
     warnings
+}
+
+/// What a repair or restore of the store keeps of a key that came from outside.
+fn closed(token: &Token, state: &TokenState, now: UnixTime) -> Option<String> {
+    let serial = &token.serial;
+    if let Some(at) = state.needs_resync() {
+        return Some(format!(
+            "the store was repaired or restored on {at}, and which codes of this key were used before is not known: it \
+             comes into use by `oncegate token resync {serial}`, then `oncegate token confirm {serial}`"
+        ));
+    }
+    let (at, until) = state.refused_until(now)?;
+    Some(format!(
+        "codes are refused until {until}: the store was repaired or restored on {at}, and codes of this key may have been \
+         used before"
+    ))
 }
 
 /// Tokens looked at at a time for those that are asked for.

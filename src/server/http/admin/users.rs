@@ -11,6 +11,7 @@ use crate::api::{
     self, AddUser, CountUsers, EndBypass, EndExemption, EraseUser, GrantBypass, GrantExemption,
     ListUsers, NoteUser, RemoveUser, SetUser, ShowDemoCode, ShowUser, UnlockUser,
 };
+use crate::diagnostic::shell;
 use crate::model::kind::Kind;
 use crate::model::message::Language;
 use crate::model::token::{LifeCycle, Token, TokenState};
@@ -126,6 +127,7 @@ fn filter(page: api::UserPage) -> Result<UserFilter, Failure> {
         text => Ok(text),
     };
     Ok(UserFilter {
+        realm: page.realm.as_deref().map(realm).transpose()?,
         group: bounded("group", page.group)?,
         without_token: page.without_token.unwrap_or(false),
         locked: page.locked.unwrap_or(false),
@@ -138,12 +140,20 @@ fn filter(page: api::UserPage) -> Result<UserFilter, Failure> {
     })
 }
 
+/// A realm in its canonical form.
+fn realm(text: &str) -> Result<String, Failure> {
+    let key = UserKey::with_realm("any", text);
+    let key = key.map_err(|error| Failure::malformed(format!("realm: {error}")))?;
+    Ok(key.realm().to_owned())
+}
+
 async fn add(app: Arc<App>, call: Admin<AddUser>) -> Result<api::User, Failure> {
     let new = call.body;
     let key = match &new.realm {
         None => user_key(&new.user)?,
         Some(realm) => in_realm(&new.user, realm)?,
     };
+    tell::may_change(&call.from, &key)?;
     let aliases = new.aliases.clone();
     let patch = UserPatch {
         aliases: Aliases {
@@ -186,10 +196,7 @@ fn in_realm(name: &str, realm: &str) -> Result<UserKey, Failure> {
 }
 
 async fn show(app: Arc<App>, call: Received<ShowUser, (Caller, By)>) -> Result<api::User, Failure> {
-    if !call.from.0.sees(&call.place) {
-        return Err(Failure::missing("user"));
-    }
-    shown(&app, &call.place)
+    shown(&app, &call.from.0, &call.place)
 }
 
 async fn set(app: Arc<App>, call: Admin<SetUser>) -> Result<api::User, Failure> {
@@ -259,9 +266,13 @@ async fn erase(app: Arc<App>, call: Admin<EraseUser>) -> Result<(), Failure> {
     Ok(app.admin().erase_user(&call.place, call.from).await?)
 }
 
-async fn unlock(app: Arc<App>, call: Admin<UnlockUser>) -> Result<api::User, Failure> {
-    app.admin().unlock_user(&call.place, call.from).await?;
-    shown(&app, &call.place)
+async fn unlock(
+    app: Arc<App>,
+    call: Received<UnlockUser, (Caller, By)>,
+) -> Result<api::User, Failure> {
+    let (caller, by) = call.from;
+    app.admin().unlock_user(&call.place, by).await?;
+    shown(&app, &caller, &call.place)
 }
 
 async fn note(app: Arc<App>, call: Admin<NoteUser>) -> Result<(), Failure> {
@@ -337,7 +348,8 @@ async fn demo_code(app: Arc<App>, call: Admin<ShowDemoCode>) -> Result<api::Demo
     if !app.info().demo {
         return Err(Failure::not_found(
             "codes are shown in `quickstart` directories only; real ones stay with their owners",
-        ));
+        )
+        .advise("look at the app or device of the owner; `oncegate quickstart` makes a directory for looking"));
     }
     let key = call.place;
     let view = app.core().store().view(&key)?;
@@ -346,7 +358,12 @@ async fn demo_code(app: Arc<App>, call: Admin<ShowDemoCode>) -> Result<api::Demo
         token.state == LifeCycle::Active && matches!(token.kind, Kind::Totp | Kind::Hotp)
     };
     let found = view.tokens.iter().find(|(token, _)| usable(token));
-    let none = || Failure::not_found(format!("user {key} has no active totp or hotp token"));
+    let none = || {
+        Failure::not_found(format!("user {key} has no active totp or hotp token")).advise(format!(
+            "see `oncegate token list {}`",
+            shell::word(&key.to_string())
+        ))
+    };
     let (token, state) = found.ok_or_else(none)?;
     Ok(present_code(token, state, app.core().now()))
 }
@@ -385,7 +402,8 @@ fn present_code(token: &Token, state: &TokenState, now: UnixTime) -> api::DemoCo
     }
 }
 
-fn shown(app: &App, key: &UserKey) -> Result<api::User, Failure> {
+/// The user as the caller sees them: without tokens of others whom they do not see.
+fn shown(app: &App, caller: &Caller, key: &UserKey) -> Result<api::User, Failure> {
     let view = app.core().store().view(key)?;
     let view = view.ok_or_else(|| Failure::missing("user"))?;
     let now = app.core().now();
@@ -396,6 +414,7 @@ fn shown(app: &App, key: &UserKey) -> Result<api::User, Failure> {
     user.lock = Some(forms::lock(&view.state.summary(now), now));
     effects(app, &view.user, &mut user);
     let tokens = view.tokens.iter();
+    let tokens = tokens.filter(|(token, _)| caller.sees(&token.user));
     let tokens = tokens.map(|(token, state)| forms::token(token, state, now));
     user.tokens = Some(tokens.collect());
     Ok(user)

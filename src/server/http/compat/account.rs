@@ -39,7 +39,7 @@ use crate::server::http::compat::answer::{
 use crate::server::http::compat::asked::{Asked, How};
 use crate::server::http::error::Failure;
 use crate::server::http::offered::otpauth_uri;
-use crate::store::{By, KeyPurpose};
+use crate::store::{ADMINISTRATORS_ONLY, By, KeyPurpose};
 
 pub(crate) async fn auth(
     State(app): State<Arc<App>>,
@@ -136,11 +136,13 @@ pub(crate) async fn list(
     let Some(user) = asked.user() else {
         return Ok(privacyidea_error(905, "Missing parameter: 'user'"));
     };
+    // As at `/v1/admin/tokens`: whom the account does not see has no tokens, as one who is not there.
     let view = match asked.client.key(&user) {
-        Ok(key) => app.core().store().view(&key)?,
-        Err(_) => None,
+        Ok(key) if caller.sees(&key) => app.core().store().view(&key)?,
+        _ => None,
     };
     let tokens = view.iter().flat_map(|view| &view.tokens);
+    let tokens = tokens.filter(|(token, _)| caller.sees(&token.user));
     let tokens: Vec<Value> = tokens
         .map(|(token, state)| listed(token, state, asked.arrival.at))
         .collect();
@@ -174,6 +176,9 @@ pub(crate) async fn init(
         at: asked.arrival.at,
         limited: !caller.may_administer(),
     };
+    if !by.may_change(&wanted.user) {
+        return Ok(privacyidea_error(905, ADMINISTRATORS_ONLY));
+    }
     let counter = wanted.counter;
     let enrol = Enrol {
         request: !caller.may_administer(),

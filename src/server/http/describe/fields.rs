@@ -32,6 +32,9 @@ const fn field(name: &'static str, bounds: Bounds, example: &'static str) -> Fie
 
 /// A text of any length that a body allows.
 const ANY: Bounds = Text(0, 16_384);
+/// A name that the server made: a round with the ticket behind it, where a page of a list ends. The longest
+/// user name, the longest session and client make some 2,000 characters.
+const MADE: u64 = 4096;
 /// A line that is shown again: `check_text` of the administration.
 const LINE: Bounds = Text(0, 256);
 
@@ -54,7 +57,7 @@ pub(super) const FIELDS: &[Field] = &[
     field("actor", Text(1, 320), "uid 1001"),
     field("add_aliases", Text(1, 253), "asmith"),
     field("addresses", Text(1, 64), "203.0.113.7/32"),
-    field("after", Text(1, 320), "alice@default"),
+    field("after", Text(1, MADE), "alice@default"),
     field("algorithm", Text(1, 32), "sha1"),
     field("aliases", Text(1, 253), "asmith"),
     field("at", Text(20, 40), "2027-01-31T08:00:00Z"),
@@ -69,7 +72,7 @@ pub(super) const FIELDS: &[Field] = &[
     field("branch_code", ANY, "7F3K9Q2M"),
     field("by", Words(&["text", "qr", "sms", "email"]), "qr"),
     field("challenge", Flag, "true"),
-    field("challenge", Text(1, 128), "AAAAAAAAAAAAAAAA"),
+    field("challenge", Text(1, MADE), "AAAAAAAAAAAAAAAA"),
     field("class", LINE, "staff"),
     field("client", Text(1, 64), "vpn"),
     field("client_ip", Text(2, 45), "203.0.113.7"),
@@ -96,7 +99,7 @@ pub(super) const FIELDS: &[Field] = &[
     field("grace_secs", Number(0, 31_622_400), "86400"),
     field("group", LINE, "staff"),
     field("groups", Text(1, 256), "staff"),
-    field("id", Text(0, 128), "m-4711"),
+    field("id", Text(0, MADE), "m-4711"),
     field(
         "kind",
         Words(&[

@@ -7,7 +7,7 @@ use crate::model::group::SourceGroup;
 use crate::model::user::User;
 use crate::model::user_key::UserKey;
 use crate::server::http::scim::error::ScimError;
-use crate::server::http::scim::patch::get;
+use crate::server::http::scim::listed::get;
 
 pub(super) const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 pub(super) const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";

@@ -6,7 +6,7 @@ use crate::login::LoginOutcome;
 use crate::model::client::Client;
 use crate::model::method::Allowed;
 use crate::radius::eap::{Code, Message, kind};
-use crate::server::radius::eap::method::{Around, Method, Next, Question};
+use crate::server::radius::eap::method::{Around, Method, Next};
 use crate::server::radius::eap::tunnel::{Tunnel, TunnelError};
 use crate::server::radius::password::Shown;
 use crate::server::tls::Tls;
@@ -31,10 +31,12 @@ pub(super) struct Conversation {
     identifier: u8,
     /// That request, for a NAS that asks again from another port.
     last: Option<(u8, Vec<u8>)>,
-    /// A question that could not be decided yet, and the identifier of its response.
-    pending: Option<(u8, Question)>,
+    /// What could not be decided yet, and the identifier of the response that led to it.
+    pending: Option<(u8, Next)>,
     /// The name inside the tunnel, once it was said.
     pub(super) named: Option<String>,
+    /// How the last credential came, as the audit calls it.
+    pub(super) method: &'static str,
     /// Whether a refusal is on record.
     pub(super) refused: bool,
     may_choose: bool,
@@ -57,6 +59,7 @@ impl Conversation {
             last: None,
             pending: None,
             named: None,
+            method: NONE,
             refused: false,
             may_choose: true,
             stage: Stage::Identity,
@@ -101,10 +104,10 @@ impl Conversation {
         message: &Message<'_>,
         around: &Surroundings<'_>,
     ) -> Result<Next, TunnelError> {
-        if let Some((identifier, question)) = self.pending.take()
+        if let Some((identifier, next)) = self.pending.take()
             && identifier == message.identifier
         {
-            return Ok(Next::Decide(question));
+            return Ok(next);
         }
         if message.identifier != self.identifier {
             // Of a request that was answered: the one that waits is sent again.
@@ -183,9 +186,9 @@ impl Conversation {
         }
     }
 
-    /// Keeps a question that could not be decided: the same response asks it again.
-    pub(super) fn postpone(&mut self, question: Question) {
-        self.pending = Some((self.identifier.wrapping_sub(1), question));
+    /// Keeps what could not be decided: the same response asks for it again.
+    pub(super) fn postpone(&mut self, next: Next) {
+        self.pending = Some((self.identifier.wrapping_sub(1), next));
     }
 
     /// Whether the name inside a tunnel may follow the one outside of it: that one is anonymous, or the
@@ -196,6 +199,9 @@ impl Conversation {
         anonymous || client.key(&self.user).ok() == client.key(inner).ok()
     }
 }
+
+/// The method of what no credential came with.
+pub(super) const NONE: &str = "eap";
 
 /// Types of the methods that a client's peers are offered, in order.
 fn offered(around: &Surroundings<'_>) -> Vec<u8> {

@@ -9,6 +9,9 @@
 //! At most one login is decided for a packet. A refusal that no login led to (no method in common, a State
 //! that nothing is known of, a tunnel that failed) is decided as one by the method `eap`, so that the audit
 //! says what the wire said.
+//!
+//! An accept that waits for the peer's confirmation is asked for again before it is told: by then the user may be
+//! disabled or gone, or the token suspended.
 
 mod conversation;
 mod method;
@@ -18,7 +21,7 @@ mod tunnel;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::login::{LoginAnswer, Presented};
+use crate::login::{LoginAnswer, LoginOutcome, Presented};
 use crate::model::client::Access;
 use crate::model::method::Allowed;
 use crate::radius::Discard;
@@ -29,8 +32,8 @@ use crate::radius::microsoft;
 use crate::radius::packet::Packet;
 use crate::secret::random;
 use crate::server::radius::counters::Event;
-use crate::server::radius::eap::conversation::{Conversation, Surroundings};
-use crate::server::radius::eap::method::{Granted, Next};
+use crate::server::radius::eap::conversation::{Conversation, NONE, Surroundings};
+use crate::server::radius::eap::method::{Granted, Next, Question};
 use crate::server::radius::eap::table::{Crowd, Found, PLACES, State};
 use crate::server::radius::eap::tunnel::TunnelError;
 use crate::server::radius::job::{Asked, Job, Ready};
@@ -56,6 +59,8 @@ impl Job {
         } = self.turn(packet, octets, &drawn, most)?;
         let table = &self.pipeline.conversations;
         let mut delay = Duration::ZERO;
+        // An accept of an earlier packet: what it rested on may have changed since.
+        let mut waited = true;
         loop {
             let step = next.unwrap_or_else(|error| {
                 self.tunnel_ended(&error);
@@ -67,31 +72,34 @@ impl Job {
                     return Some((Event::Challenge, octets, delay));
                 }
                 Next::Decide(question) => {
-                    let user = question.user.as_ref();
-                    if user.is_some_and(|user| !conversation.admits(user, &self.peer.client)) {
-                        self.names_differ();
+                    if !self.takes(&mut conversation, &question) {
                         next = Ok(Next::Refuse);
                         continue;
                     }
-                    if let Some(user) = user {
-                        conversation.named = Some(user.clone());
-                    }
-                    let asked = Asked {
-                        user: conversation.name(),
-                        method: question.method,
-                        presented: question.shown.presented(),
-                        challenge: question.challenge.as_deref(),
-                        rounds: question.rounds && self.peer.challenge,
-                        own: ROOM,
-                    };
-                    let Some(outcome) = self.ask(packet, asked).await else {
-                        conversation.postpone(question);
+                    let user = conversation.name();
+                    let Some(outcome) = self.decide(packet, user, &question).await else {
+                        conversation.postpone(Next::Decide(question));
                         self.keep(state, conversation);
                         return None;
                     };
-                    delay = outcome.delay;
+                    (delay, waited) = (outcome.delay, false);
                     conversation.refused |= matches!(outcome.answer, LoginAnswer::Reject);
                     next = conversation.decided(&question.shown, outcome, most);
+                }
+                Next::Accept(granted) if waited => {
+                    let user = (conversation.name(), conversation.method);
+                    let Some(outcome) = self.recheck(packet, user, &granted).await else {
+                        conversation.postpone(Next::Accept(granted));
+                        self.keep(state, conversation);
+                        return None;
+                    };
+                    (delay, waited) = (outcome.delay, false);
+                    conversation.refused = matches!(outcome.answer, LoginAnswer::Reject);
+                    next = Ok(if conversation.refused {
+                        Next::Refuse
+                    } else {
+                        Next::Accept(granted)
+                    });
                 }
                 Next::Accept(granted) => {
                     table.end(&state);
@@ -107,6 +115,54 @@ impl Job {
         }
     }
 
+    /// Notes who logs in, and how the credential came. `false`: the name inside the tunnel may not follow
+    /// the one outside.
+    fn takes(&self, conversation: &mut Conversation, question: &Question) -> bool {
+        conversation.method = question.method;
+        let Some(user) = &question.user else {
+            return true;
+        };
+        let admitted = conversation.admits(user, &self.peer.client);
+        if admitted {
+            conversation.named = Some(user.clone());
+        } else {
+            self.names_differ();
+        }
+        admitted
+    }
+
+    /// Has the service decide a question. `None`: no one could.
+    async fn decide(
+        &self,
+        packet: &Packet<'_>,
+        user: &str,
+        question: &Question,
+    ) -> Option<LoginOutcome> {
+        let asked = Asked {
+            user,
+            method: question.method,
+            presented: question.shown.presented(),
+            challenge: question.challenge.as_deref(),
+            rounds: question.rounds && self.peer.challenge,
+            own: ROOM,
+        };
+        self.ask(packet, asked).await
+    }
+
+    /// Has the service say whether what was granted with an earlier packet may be told. `None`: no one could.
+    async fn recheck(
+        &self,
+        packet: &Packet<'_>,
+        (user, method): (&str, &str),
+        granted: &Granted,
+    ) -> Option<LoginOutcome> {
+        let asked = Asked {
+            method,
+            ..nothing(user)
+        };
+        self.confirm(packet, asked, &granted.accepted).await
+    }
+
     /// An Access-Reject. Where none is on record yet, this puts it there.
     async fn refuse(
         &self,
@@ -115,15 +171,7 @@ impl Job {
         mut delay: Duration,
     ) -> Option<Ready> {
         if !recorded {
-            let asked = Asked {
-                user,
-                method: "eap",
-                presented: Presented::Response(None),
-                challenge: None,
-                rounds: false,
-                own: ROOM,
-            };
-            delay = self.ask(packet, asked).await?.delay;
+            delay = self.ask(packet, nothing(user)).await?.delay;
         }
         let built = reply::reject(packet, (self.keys(), MessageAuthenticator::First), None);
         let octets = built.map_err(|error| self.unbuilt(&error)).ok()?;
@@ -296,6 +344,18 @@ impl Job {
                 "the name inside a tunnel of EAP is not that outside of it, which is not anonymous"
             );
         }
+    }
+}
+
+/// A question without a credential.
+const fn nothing(user: &str) -> Asked<'_> {
+    Asked {
+        user,
+        method: NONE,
+        presented: Presented::Response(None),
+        challenge: None,
+        rounds: false,
+        own: ROOM,
     }
 }
 
