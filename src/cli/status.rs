@@ -265,7 +265,7 @@ fn backup(status: &api::Status) -> String {
 
 fn notices(notices: &api::Notices) -> String {
     if notices.cursor == 0 {
-        return "users are not notified: no policy in use has `[notify] events`".to_owned();
+        return "users are not notified: that takes a gateway, or `[notify] events` in a policy in use".to_owned();
     }
     format!(
         "up to record {}; {} waiting, {} sent and {} failed since start",
