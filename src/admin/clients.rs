@@ -5,7 +5,8 @@ use crate::admin::{AdminError, invalid, missing};
 use crate::core::CoreError;
 use crate::core::clients::{Clients, key_hash};
 use crate::model::client::{
-    Access, ApiAccess, Client, RadiusAccess, RadiusSettings, Require, Scope, is_client_name,
+    Access, ApiAccess, Client, RadiusAccess, RadiusSettings, Require, Scope, canonical_network,
+    is_client_name,
 };
 use crate::model::method::Allowed;
 use crate::model::name_rule::NameRule;
@@ -452,15 +453,7 @@ fn canonical_networks(networks: &[IpNet], tls: bool) -> Result<Vec<IpNet>, Admin
     }
     let mut canonical = Vec::with_capacity(networks.len());
     for network in networks {
-        let mapped = match network {
-            IpNet::V4(_) => None,
-            IpNet::V6(net) => net
-                .addr()
-                .to_ipv4_mapped()
-                .zip(net.prefix_len().checked_sub(96)),
-        };
-        let v4 = mapped.and_then(|(address, length)| IpNet::new(address.into(), length).ok());
-        let one = v4.unwrap_or(*network).trunc();
+        let one = canonical_network(*network).trunc();
         if canonical.contains(&one) {
             return invalid("address", format!("the network {one} is given twice"));
         }

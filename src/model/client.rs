@@ -1,8 +1,9 @@
 //! Who asks: a RADIUS client (NAS, VPN gateway, proxy) or an API client (web application).
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::model::method::Allowed;
 use crate::model::name_rule;
@@ -198,4 +199,16 @@ pub fn is_client_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && name.bytes().all(plain)
         && ![LOCAL, CONSOLE, SELF_SERVICE].contains(&name)
+}
+
+/// A network inside `::ffff:0:0/96` is an IPv4 network.
+pub fn canonical_network(network: IpNet) -> IpNet {
+    let mapped = |address: Ipv6Addr, length: u8| -> Option<Ipv4Net> {
+        let address: Ipv4Addr = address.to_ipv4_mapped()?;
+        Ipv4Net::new(address, length.checked_sub(96)?).ok()
+    };
+    match network {
+        IpNet::V4(_) => network,
+        IpNet::V6(net) => mapped(net.addr(), net.prefix_len()).map_or(network, IpNet::V4),
+    }
 }

@@ -10,9 +10,11 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
+
+use crate::model::client::canonical_network;
 
 /// Networks and what belongs to them.
 #[derive(Clone, Debug)]
@@ -40,7 +42,7 @@ impl<T> PrefixTable<T> {
         };
         for (network, entry) in networks {
             let index = table.entries.len();
-            let fresh = match canonical(network) {
+            let fresh = match canonical_network(network) {
                 IpNet::V4(net) => {
                     table
                         .v4
@@ -86,18 +88,6 @@ impl<T> Default for PrefixTable<T> {
     }
 }
 
-/// A network inside `::ffff:0:0/96` is an IPv4 network.
-pub fn canonical(network: IpNet) -> IpNet {
-    let mapped = |address: Ipv6Addr, length: u8| -> Option<Ipv4Net> {
-        let address: Ipv4Addr = address.to_ipv4_mapped()?;
-        Ipv4Net::new(address, length.checked_sub(96)?).ok()
-    };
-    match network {
-        IpNet::V4(_) => network,
-        IpNet::V6(net) => mapped(net.addr(), net.prefix_len()).map_or(network, IpNet::V4),
-    }
-}
-
 /// Per mask, longest first: network -> index of its entry.
 #[derive(Clone, Debug)]
 struct Family<A>(Vec<(A, HashMap<A, usize>)>);
@@ -123,6 +113,9 @@ impl<A: Copy + Eq + Hash + Ord + std::ops::BitAnd<Output = A>> Family<A> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
+    use ipnet::Ipv4Net;
     use proptest::prelude::*;
 
     use super::*;

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::model::client::{Access, Client, RadiusAccess, Require};
+use crate::model::client::{Access, Client, RadiusAccess, Require, canonical_network};
 use crate::radius::authenticator::SecretKeys;
-use crate::radius::client::{PrefixTable, canonical};
+use crate::radius::client::PrefixTable;
 use crate::secret::{SecretBytes, SharedSecret};
 use crate::server::radius::counters::{Counters, PeerCounters};
 use crate::time::UnixTime;
@@ -88,7 +88,7 @@ impl Table {
                     return Self {
                         addresses,
                         networks: (networks.into_iter())
-                            .map(|(network, _)| canonical(network))
+                            .map(|(network, _)| canonical_network(network))
                             .collect(),
                         certificates,
                     };
