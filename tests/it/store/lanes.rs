@@ -184,13 +184,28 @@ impl Clock for Breaking {
     }
 }
 
+/// What health says is the matter, once it says so: who asked may hear of a panic before it is noted.
+async fn named(store: &Store) -> String {
+    let named = async {
+        loop {
+            match store.health().fault {
+                Some(fault) => return fault,
+                None => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    let fault = tokio::time::timeout(Duration::from_mins(1), named).await;
+    fault.unwrap()
+}
+
 /// A defect that panics while a lane decides: those who asked hear that nothing is decided, and the journal is opened
 /// again.
 #[tokio::test]
 async fn a_commit_that_panics_answers_no_one_and_heals() {
     let clock = Arc::new(Breaking::default());
+    let disk = Disk::default();
     let store = Store::open(Parts {
-        medium: Arc::new(Memory::default()),
+        medium: Arc::new(disk.clone()),
         master: Key256::new([7; 32]),
         algorithm: SealAlgorithm::default(),
         clock: Arc::<Breaking>::clone(&clock),
@@ -201,12 +216,15 @@ async fn a_commit_that_panics_answers_no_one_and_heals() {
     .unwrap();
     let (name, serial) = names(0);
     enrol(&store, &name, &serial).await.unwrap();
+    // The fault stays until it was looked at: a full disk keeps the journal from being opened again.
+    disk.set_full(true);
     clock.0.store(true, Ordering::Relaxed);
     let refused = alone(&store, (0, 1)).await;
     assert!(matches!(refused, Err(StoreError::Unavailable(_))));
-    let fault = store.health().fault.unwrap();
+    let fault = named(&store).await;
     assert!(fault.contains("a commit broke off"), "{fault}");
     clock.0.store(false, Ordering::Relaxed);
+    disk.set_full(false);
     healed(&store).await;
     let (decided, _) = committed_here(&store, &[(0, 1)]).await;
     assert_eq!(decided[0].0, Decision::Accept);
@@ -224,16 +242,7 @@ async fn a_disk_that_hangs_is_named() {
     disk.set_hangs(true);
     let asking = Arc::clone(&store);
     let login = tokio::spawn(async move { asked(&asking, (0, 1)).await });
-    let named = async {
-        loop {
-            match store.health().fault {
-                Some(fault) => return fault,
-                None => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        }
-    };
-    let fault = tokio::time::timeout(Duration::from_mins(1), named).await;
-    let fault = fault.unwrap();
+    let fault = named(&store).await;
     assert!(
         fault.contains("the disk has not finished a write"),
         "{fault}"
