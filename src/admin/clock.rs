@@ -2,13 +2,17 @@
 //! taken back.
 //!
 //! ```text
-//! vouch for the time -> read the newest records: which steps were consumed
-//!                    -> user by user: one change, one audit record each; many share a commit
+//! read the newest records: which steps were consumed
+//!     -> user by user: one change, one audit record each; many share a commit
+//!     -> vouch for the time: logins are decided again
 //! ```
 //!
 //! Each call sees to so many users and names the last; the asker goes on behind that one.
 //! It may be interrupted and run again: who was seen to is not seen to twice. Whose steps cannot be
 //! read any more loses the steps up to the last one that was consumed, never a guarantee.
+//!
+//! Invariant: the time is vouched for when all is taken back, and not before: a login by the right time shows that
+//! no record before it has a time to come that was not seen to.
 
 use std::collections::HashMap;
 
@@ -19,10 +23,12 @@ use crate::admin::AdminError;
 use crate::model::audit::{AuditRecord, Event};
 use crate::model::clock::{MARGIN, Present, changes};
 use crate::model::id::Serial;
+use crate::model::kind::Kind;
 use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::model::user::Waiver;
 use crate::model::user_key::UserKey;
-use crate::store::{ACCEPT_CLOCK, By, Change, Reanchor, StoreError, View};
+use crate::otp::totp::TimeStep;
+use crate::store::{By, Change, Reanchor, StoreError, View};
 use crate::time::{UnixTime, millis};
 
 /// What was taken back.
@@ -72,20 +78,14 @@ impl Admin {
         most: usize,
         by: By,
     ) -> Result<Recovered, AdminError> {
-        if after.is_none() {
-            self.core
-                .store
-                .change(Change::AcceptClock, by.clone())
-                .await?;
-        }
         let found = self.consumed(by.at).await?;
         let outage = self.core.store.outage()?;
         let mut recovered = Recovered {
             outage: outage.filter(|outage| outage.from > by.at),
             ..Recovered::default()
         };
-        self.core.clock_watch.vouched();
         if found.complete && found.ahead_from.is_none() {
+            self.vouch(by).await?;
             return Ok(recovered);
         }
         let policies = self.core.policies();
@@ -114,17 +114,26 @@ impl Admin {
                 return Ok(recovered);
             }
         }
-        self.reanchor_rest(&found, present, by).await?;
+        self.reanchor_rest(&found, present, &by).await?;
+        self.vouch(by).await?;
         Ok(recovered)
+    }
+
+    async fn vouch(&self, by: By) -> Result<(), AdminError> {
+        self.core.store.change(Change::AcceptClock, by).await?;
+        self.core.clock_watch.vouched();
+        Ok(())
     }
 
     /// Reads the newest records back to the time before the clock was ahead.
     async fn consumed(&self, at: UnixTime) -> Result<Found, AdminError> {
-        let enough = UnixTime::from_millis(at.as_millis().saturating_sub(millis(MARGIN)));
+        let enough = enough(at);
+        // A lost record may have consumed steps up to there: no list of them is complete.
+        if self.core.store.floor()?.is_some_and(|floor| floor > enough) {
+            return Ok(Found::default());
+        }
         let health = self.core.store.health();
         let (mut end, mut found) = (health.seq + 1, Found::default());
-        // Behind the record of this recovery, and of one that was interrupted, begins the time to come.
-        let mut accepted = false;
         let mut count = 0;
         while end > health.first && count < MOST {
             let begin = end.saturating_sub(RECORDS).max(health.first);
@@ -136,23 +145,23 @@ impl Admin {
                 count += 1;
                 if record.at > at {
                     found.ahead_from = Some(record.at);
-                } else if accepted && record.at <= enough {
+                }
+                let Event::Decision(decision) = &record.event else {
+                    // Changes are made by whatever time the clock says.
+                    continue;
+                };
+                let (Some(serial), Some(step)) = (&decision.serial, decision.step) else {
+                    continue;
+                };
+                if record.at <= enough {
                     found.complete = true;
                     return Ok(found);
                 }
-                match &record.event {
-                    Event::Change(change) => accepted |= change.action == ACCEPT_CLOCK,
-                    Event::Decision(decision) => {
-                        let (Some(serial), Some(step)) = (&decision.serial, decision.step) else {
-                            continue;
-                        };
-                        // Before the clock was ahead: of those alone who came in while it was.
-                        if accepted && record.at <= at && !found.steps.contains_key(serial) {
-                            continue;
-                        }
-                        found.steps.entry(serial.clone()).or_default().push(step);
-                    }
+                // Of the time before the clock was ahead: of those alone who came in while it was.
+                if record.at <= at && !found.steps.contains_key(serial) {
+                    continue;
                 }
+                found.steps.entry(serial.clone()).or_default().push(step);
             }
             end = begin;
         }
@@ -196,7 +205,7 @@ impl Admin {
         };
         let mut what = user_words(&view, present);
         for (token, state) in &view.tokens {
-            let steps = found.of(&token.serial);
+            let steps = self.known_steps(token, state, found, present)?;
             let words = token_words(token, state, present, steps.as_deref());
             // A token of another user counts with its owner.
             if words.is_empty() || token.user != *key {
@@ -229,12 +238,33 @@ impl Admin {
         Ok(Some(Astray { user, what }))
     }
 
+    /// All steps that are known to be consumed of a token's key; `None`: not all are.
+    fn known_steps(
+        &self,
+        token: &Token,
+        state: &TokenState,
+        found: &Found,
+        present: Present,
+    ) -> Result<Option<Vec<u64>>, AdminError> {
+        let steps = found.of(&token.serial);
+        let ahead = state.moving.last > Some(TimeStep::at(present.at, token.period).get());
+        if steps.is_none() || token.kind != Kind::Totp || !ahead {
+            return Ok(steps);
+        }
+        // What another token consumed of the key, which was removed since, is not among its own.
+        let before = self.core.store.retired_with(&token.normal_key())?;
+        let since = Some(TimeStep::at(enough(present.at), token.period).get());
+        let inherits =
+            before.is_some_and(|one| one.serial != token.serial && one.moving.last > since);
+        Ok(steps.filter(|_| !inherits))
+    }
+
     /// What belongs to no user: addresses, and the last steps of tokens that are gone.
     async fn reanchor_rest(
         &self,
         found: &Found,
         present: Present,
-        by: By,
+        by: &By,
     ) -> Result<(), AdminError> {
         let mut after: Option<Vec<u8>> = None;
         loop {
@@ -260,6 +290,11 @@ impl Admin {
             }
         }
     }
+}
+
+/// How far back all consumed steps are to be known.
+fn enough(at: UnixTime) -> UnixTime {
+    UnixTime::from_millis(at.as_millis().saturating_sub(millis(MARGIN)))
 }
 
 fn user_words(view: &View, present: Present) -> Vec<String> {

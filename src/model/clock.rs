@@ -72,7 +72,7 @@ impl Present {
         let Some(steps) = steps.filter(|steps| steps.contains(&last)) else {
             return Moving {
                 last: Some(now),
-                ahead: moving.ahead.with(now.saturating_add(1), last),
+                ahead: moving.ahead.above(now).with(now.saturating_add(1), last),
                 ..moving
             };
         };
@@ -81,9 +81,11 @@ impl Present {
         let base = TimeStep::at(base, period).get();
         let past = steps.iter().copied().filter(|step| *step <= now).max();
         let future = steps.iter().copied().filter(|step| *step > now);
+        let last = past.map_or(base, |past| past.max(base));
+        let ahead = moving.ahead.above(last);
         Moving {
-            last: Some(past.map_or(base, |past| past.max(base))),
-            ahead: future.fold(moving.ahead, |ahead, step| ahead.with(step, step)),
+            last: Some(last),
+            ahead: future.fold(ahead, |ahead, step| ahead.with(step, step)),
             ..moving
         }
     }

@@ -126,7 +126,8 @@ impl DeviceState {
         Ok(Self {
             recent,
             last_seen: Some(at),
-            void,
+            // Also where it seems to be over: the clock may be ahead once more.
+            void: self.void,
         })
     }
 }

@@ -181,7 +181,8 @@ pub struct Moving {
     pub last: Option<u64>,
     /// How far the token's clock is from ours; unused by HOTP.
     pub drift: Drift,
-    /// Steps above `last` that were consumed while the clock was ahead.
+    /// Steps that were consumed while the clock was ahead, also below a later `last`: that one may be of a clock
+    /// that is ahead again, and be lowered.
     pub ahead: Ahead,
 }
 
@@ -201,7 +202,6 @@ impl Moving {
     pub fn consumed(self, step: u64) -> Self {
         Self {
             last: Some(step),
-            ahead: self.ahead.above(step),
             ..self
         }
     }

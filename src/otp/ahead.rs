@@ -4,8 +4,8 @@
 //! its time has come. It is lowered instead, and what was really consumed above it is kept here: a
 //! step is accepted at most once, for ever (contract s8.1).
 //!
-//! Invariant: what was put in is contained until the last consumed step has passed it. There are
-//! [`RANGES`] ranges; where that is not enough the nearest two become one, and the steps between them
+//! Invariant: what was put in is contained until [`Ahead::above`] leaves it out, which no login does: a later step
+//! that is consumed may be of a clock that is ahead once more. There are [`RANGES`] ranges; where that is not enough the nearest two become one, and the steps between them
 //! are void too.
 
 /// A small set of steps.
@@ -67,7 +67,7 @@ impl Ahead {
         Self { ranges }
     }
 
-    /// Without what is refused anyway, because it is not above the last consumed step.
+    /// Without what is not above a step that is never lowered again: what it is about is refused anyway.
     #[must_use]
     pub fn above(self, step: u64) -> Self {
         let left = self.ranges().filter(|(_, last)| *last > step);

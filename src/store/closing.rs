@@ -252,6 +252,11 @@ impl<'a> Closing<'a> {
 }
 
 impl Store {
+    /// When codes may have been used the last time under a record that is lost; `None`: none is.
+    pub(crate) fn floor(&self) -> Result<Option<UnixTime>, StoreError> {
+        self.rows().get(Table::Settings, FLOOR, record::time)
+    }
+
     /// Where a token begins whose key comes from outside. After a restore, a repair or the acceptance of an older
     /// store its codes may have been used under a record that is lost: it is closed as the tokens of that time were,
     /// and a counter is not known before a resynchronisation.
@@ -260,8 +265,7 @@ impl Store {
         token: &Token,
         state: &TokenState,
     ) -> Result<TokenState, StoreError> {
-        let floor = self.rows().get(Table::Settings, FLOOR, record::time)?;
-        let Some(floor) = floor.filter(|_| token.kind.is_keyed()) else {
+        let Some(floor) = self.floor()?.filter(|_| token.kind.is_keyed()) else {
             return Ok(*state);
         };
         let life = (token.kind, token.state);

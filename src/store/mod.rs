@@ -109,7 +109,6 @@ pub use error::StoreError;
 pub use follow::Records;
 use follow::Told;
 pub use identity::FORMAT as STORE_FORMAT;
-pub(crate) use record::ACCEPT_CLOCK;
 pub use report::{
     AuditQuery, ChainFault, ChainReport, DamagedRow, Health, Progress, StoreReport, Written,
 };

@@ -361,8 +361,11 @@ pub(super) fn removed(
     // Only keys that came from outside can come again.
     if moving.last.is_some() && token.kind.is_keyed() {
         let key = record::retired_key(&token.normal_key(), keys.sealer);
+        // The first of several with this key: the steps that the audit has of it are not all, and `clock recover`
+        // must not believe that they are.
+        let before = rows.get(Table::Retired, &key, record::retired)?;
         let retired = Retired {
-            serial: serial.clone(),
+            serial: before.map_or_else(|| serial.clone(), |before| before.serial),
             period: token.counts_time(),
             moving,
         };

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use oncegate::admin::NewToken;
+use oncegate::model::id::Serial;
 use oncegate::model::kind::Kind;
 use oncegate::otp::totp::TimeStep;
 use oncegate::otp::{Algorithm, Digits, Period, Typed};
@@ -48,7 +49,7 @@ fn users(answer: &Value) -> Vec<&str> {
         .collect()
 }
 
-fn serial(lab: &Lab) -> oncegate::model::id::Serial {
+fn serial(lab: &Lab) -> Serial {
     let view = lab.service().core.store().view(&key("alice")).unwrap();
     view.unwrap().tokens[0].0.serial.clone()
 }
@@ -172,6 +173,98 @@ async fn two_consecutive_codes_find_the_clock_again() {
     assert!(found.is_ok(), "{found:?}");
 }
 
+/// The clock is ahead once more, and further: what was consumed the first time stays consumed.
+#[tokio::test]
+async fn a_second_jump_forgets_nothing_of_the_first() {
+    for recovered_between in [true, false] {
+        let (lab, used, now) = astray().await;
+        if recovered_between {
+            recover(&lab).await;
+        }
+        // What administrators do meanwhile is on record by the right time.
+        lab.user("berta", None, None).await;
+        let later = now.plus(MINUTE * 240);
+        lab.clock.set(later.plus(DAY * 2));
+        let last = step(later.plus(DAY * 2));
+        assert_eq!(present(&lab, last).await, "totp_ok");
+        lab.clock.set(later);
+        recover(&lab).await;
+        assert_eq!(present(&lab, step(later)).await, "totp_ok");
+        for step in [used[0], used[1], last] {
+            lab.clock.set(UnixTime::from_secs(step * 30));
+            assert_eq!(
+                present(&lab, step).await,
+                "used_code",
+                "{recovered_between}"
+            );
+        }
+    }
+}
+
+/// Codes of before the jump that a lost record may have used stay closed.
+#[tokio::test]
+async fn what_a_restore_closed_does_not_open_again() {
+    let mut lab = lab().await;
+    let backup = lab.backup().await;
+    let lost = step(START);
+    assert_eq!(present(&lab, lost).await, "totp_ok");
+    lab.clock.advance(Duration::from_secs(5));
+    lab.restore(&backup).await;
+    // No code is tried in between: that it is refused would be on record.
+    lab.clock.set(START.plus(DAY));
+    assert_eq!(present(&lab, step(START.plus(DAY))).await, "totp_ok");
+    lab.clock.set(START.plus(Duration::from_secs(20)));
+    recover(&lab).await;
+    assert_eq!(present(&lab, lost).await, "used_code");
+}
+
+async fn enrol_again(lab: &Lab, serial: &Serial) {
+    let admin = &lab.service().admin;
+    admin.remove_token(serial, None, lab.by()).await.unwrap();
+    enrol(lab).await;
+}
+
+async fn enrol(lab: &Lab) {
+    let admin = &lab.service().admin;
+    let new = NewToken {
+        user: key("alice"),
+        kind: Kind::Totp,
+        algorithm: Algorithm::Sha1,
+        digits: Digits::SIX,
+        period: Period::THIRTY,
+        key: Some(SecretBytes::new(octets("alice", Digits::SIX))),
+        counter: 0,
+        active: true,
+        serial: None,
+    };
+    admin.add_token(new, lab.by()).await.unwrap();
+}
+
+/// What a removed token with the same key consumed is not among the steps of the new one.
+#[tokio::test]
+async fn a_seed_that_was_enrolled_again_while_ahead_keeps_its_used_codes() {
+    for times in 1..=2 {
+        for removed_at_last in [false, true] {
+            let (lab, used, now) = astray().await;
+            lab.clock
+                .set(UnixTime::from_secs(used[1] * 30).plus(MINUTE));
+            for _ in 0..times {
+                enrol_again(&lab, &serial(&lab)).await;
+            }
+            assert_eq!(present(&lab, used[1] + 2).await, "totp_ok");
+            if removed_at_last {
+                enrol_again(&lab, &serial(&lab)).await;
+            }
+            lab.clock.set(now);
+            recover(&lab).await;
+            for step in [used[0], used[1], used[1] + 2] {
+                lab.clock.set(UnixTime::from_secs(step * 30));
+                assert_eq!(present(&lab, step).await, "used_code", "{times} {step}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_same_seed_can_be_enrolled_again() {
     for removed_ahead in [true, false] {
@@ -186,26 +279,11 @@ async fn the_same_seed_can_be_enrolled_again() {
                 .unwrap();
             lab.clock.set(now);
             recover(&lab).await;
+            enrol(&lab).await;
         } else {
             recover(&lab).await;
-            lab.service()
-                .admin
-                .remove_token(&serial, None, lab.by())
-                .await
-                .unwrap();
+            enrol_again(&lab, &serial).await;
         }
-        let new = NewToken {
-            user: key("alice"),
-            kind: Kind::Totp,
-            algorithm: Algorithm::Sha1,
-            digits: Digits::SIX,
-            period: Period::THIRTY,
-            key: Some(SecretBytes::new(octets("alice", Digits::SIX))),
-            counter: 0,
-            active: true,
-            serial: None,
-        };
-        lab.service().admin.add_token(new, lab.by()).await.unwrap();
         assert_eq!(present(&lab, step(now)).await, "totp_ok", "{removed_ahead}");
         lab.clock.set(UnixTime::from_secs(used[0] * 30));
         assert_eq!(present(&lab, used[0]).await, "used_code", "{removed_ahead}");

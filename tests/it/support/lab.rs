@@ -16,21 +16,24 @@ use oncegate::login::hashing;
 use oncegate::model::audit::{DecisionEvent, Event};
 use oncegate::model::client::{Require, Scope};
 use oncegate::model::kind::Kind;
+use oncegate::model::sealing::SealAlgorithm;
 use oncegate::model::user_key::UserKey;
 use oncegate::otp::{Algorithm, Digits, Period, hotp};
 use oncegate::policy::Policies;
 use oncegate::radius::authenticator::SecretKeys;
 use oncegate::radius::dictionary::Dictionary;
 use oncegate::radius::request::RequestBuilder;
-use oncegate::secret::{OtpKey, SecretBytes, SecretString};
+use oncegate::secret::{Key256, OtpKey, SecretBytes, SecretString};
 use oncegate::server::Info;
 use oncegate::server::http::{App, local_router, router, serve_tcp};
 use oncegate::server::radius::{Ingress, Pipeline, Received, Settings};
 use oncegate::service::Service;
-use oncegate::store::medium::Memory;
+use oncegate::store::backup::{Restore, restore};
+use oncegate::store::medium::{Directory, Medium, Memory};
 use oncegate::store::{AuditQuery, By, Change};
-use oncegate::time::{FixedClock, UnixTime};
+use oncegate::time::{Clock as _, FixedClock, UnixTime};
 use serde_json::Value;
+use tempfile::{NamedTempFile, TempDir};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -51,7 +54,9 @@ pub(crate) struct Lab {
     pub(crate) hashing: hashing::Settings,
     /// The limits from the next start on.
     pub(crate) limits: Limits,
-    medium: Memory,
+    medium: Arc<dyn Medium>,
+    /// Where a restored store lies.
+    place: Option<TempDir>,
     policies: Vec<Source>,
     running: Option<Running>,
     clients: HashMap<String, Client>,
@@ -101,7 +106,8 @@ impl Lab {
                 ..hashing::Settings::default()
             },
             limits: LIMITS,
-            medium: Memory::default(),
+            medium: Arc::new(Memory::default()),
+            place: None,
             policies: sources.collect(),
             running: None,
             clients: HashMap::new(),
@@ -145,7 +151,7 @@ impl Lab {
 
     fn start(&mut self) {
         let base = Base {
-            medium: Arc::new(self.medium.clone()),
+            medium: Arc::clone(&self.medium),
             clock: self.clock.clone(),
             policies: self.policies.clone(),
             hashing: self.hashing,
@@ -168,14 +174,47 @@ impl Lab {
         });
     }
 
+    /// A backup of the store.
+    pub(crate) async fn backup(&self) -> NamedTempFile {
+        let file = NamedTempFile::new().expect("a file");
+        let out = file.reopen().expect("the file");
+        let store = self.service().core.store();
+        let done = store.backup(Vec::new(), None, self.by().at, out).await;
+        done.expect("a backup");
+        file
+    }
+
+    /// Ends the service and opens another on the store that is restored from this backup at the present.
+    pub(crate) async fn restore(&mut self, backup: &NamedTempFile) {
+        self.stop().await;
+        let place = TempDir::new().expect("a directory");
+        let what = Restore {
+            dir: place.path(),
+            master: &Key256::new([7; 32]),
+            algorithm: SealAlgorithm::default(),
+            segment_size: 1 << 20,
+            at: None,
+            now: self.clock.now(),
+            statements: &|_| Vec::new(),
+        };
+        restore(&what, vec![backup.reopen().expect("the file")]).expect("it is restored");
+        self.medium = Arc::new(Directory::new(place.path()));
+        self.place = Some(place);
+        self.start();
+    }
+
     /// Ends the service and opens another on the same store.
     pub(crate) async fn restart(&mut self) {
+        self.stop().await;
+        self.start();
+    }
+
+    async fn stop(&mut self) {
         let Running { service, app, .. } = self.running.take().expect("it runs");
         app.drain().await;
         drop(app);
         assert_eq!(Arc::strong_count(&service), 1, "the store is closed");
         drop(service);
-        self.start();
     }
 
     fn running(&self) -> &Running {
@@ -530,7 +569,7 @@ impl Lab {
 /// The program against a listener of a lab, with an administrator's key.
 pub(crate) struct Console {
     address: SocketAddr,
-    key: tempfile::NamedTempFile,
+    key: NamedTempFile,
     stop: CancellationToken,
 }
 
@@ -563,7 +602,7 @@ impl Lab {
             .admin
             .add_api_client(name, scopes, None, None, self.by());
         let (_, secret) = made.await.expect("an administrator");
-        let key = tempfile::NamedTempFile::new().expect("a file");
+        let key = NamedTempFile::new().expect("a file");
         std::fs::write(key.path(), secret.expose()).expect("a file");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
