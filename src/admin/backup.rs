@@ -1,16 +1,18 @@
 //! Backups and keys, on record.
 
-use crate::admin::{Admin, AdminError};
+use crate::admin::{Admin, AdminError, check_text};
 use crate::diagnostic::units::count;
 use crate::secret::Key256;
-use crate::store::backup::BackupReport;
+use crate::store::backup::{BackupReport, Since};
 use crate::store::{By, Change, Cursor};
 
 impl Admin {
-    /// Puts on record that a backup was made, and how far it goes.
-    pub async fn record_backup(&self, report: &BackupReport, by: By) -> Result<(), AdminError> {
-        let change = Change::BackedUp {
-            seq: report.header.head,
+    /// Puts on record that a backup was sent to someone, and how far it goes: what they do with it is not known.
+    pub async fn record_sending(&self, report: &BackupReport, by: By) -> Result<(), AdminError> {
+        let change = Change::Note {
+            action: "store_backup_send",
+            target: format!("record {}", report.header.head),
+            user: None,
             detail: format!(
                 "backup {}: {} and {}, {} octets",
                 report.header.backup,
@@ -19,6 +21,23 @@ impl Admin {
                 report.octets
             ),
         };
+        Ok(self.core.store.change(change, by).await?)
+    }
+
+    /// Puts on record that a backup was kept, and how far it goes. Refused where the store has not gone on from it.
+    pub async fn confirm_backup(
+        &self,
+        kept: Since,
+        octets: Option<u64>,
+        by: By,
+    ) -> Result<(), AdminError> {
+        check_text("backup", &kept.backup)?;
+        let (mut detail, seq) = (format!("backup {}", kept.backup), kept.head);
+        self.core.store.goes_on_from(kept).await?;
+        if let Some(octets) = octets {
+            push!(detail, ": {octets} octets");
+        }
+        let change = Change::BackedUp { seq, detail };
         Ok(self.core.store.change(change, by).await?)
     }
 

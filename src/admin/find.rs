@@ -269,16 +269,16 @@ impl Admin {
 /// The lock that holds a user up: the common one, that of a place the user logs in from, or that of a
 /// token in use.
 pub(super) fn lock(view: &View, now: UnixTime) -> Throttle {
-    let known = view.state.known.iter().map(|known| &known.throttle);
+    let known = view.state.known.iter().map(|known| known.throttle);
     let in_use = view
         .tokens
         .iter()
         .filter(|(token, _)| token.state_at(now) == LifeCycle::Active);
-    let tokens = in_use.map(|(_, state)| &state.throttle);
-    let locked = |throttle: &&Throttle| matches!(throttle.check(now), Err(Blocked::Locked { .. }));
-    let common = &view.state.throttle;
-    let all = std::iter::once(common).chain(known).chain(tokens);
-    *all.into_iter().find(locked).unwrap_or(common)
+    let tokens = in_use.map(|(_, state)| state.lock());
+    let locked = |throttle: &Throttle| matches!(throttle.check(now), Err(Blocked::Locked { .. }));
+    let common = view.state.throttle;
+    let mut all = std::iter::once(common).chain(known).chain(tokens);
+    all.find(locked).unwrap_or(common)
 }
 
 /// Whether a user is in this state; without the tokens, as far as it can be told without them.

@@ -11,7 +11,7 @@ use crate::model::message::Medium;
 use crate::model::token::{LifeCycle, Token};
 use crate::model::user_key::UserKey;
 use crate::otp::Typed;
-use crate::store::{By, Change, StoreError};
+use crate::store::{By, Change, LINKED, OWN_TOKEN, StoreError};
 use crate::time::UnixTime;
 
 /// Whether a renewal keeps to the time before the end that the policy names.
@@ -133,12 +133,10 @@ impl Admin {
         );
         check_state(&token, by.at, allowed, wanted)?;
         if token.user == *user {
-            return Err(AdminError::Conflict("the token is this user's own"));
+            return Err(AdminError::Conflict(OWN_TOKEN));
         }
         if view.tokens.iter().any(|(other, _)| other.serial == *serial) {
-            return Err(AdminError::Conflict(
-                "the token counts for this user already",
-            ));
+            return Err(AdminError::Conflict(LINKED));
         }
         self.resync_token(serial, codes.0, codes.1, by.clone())
             .await?;

@@ -93,7 +93,7 @@ pub struct InboundMessage {
     #[serde(default, deserialize_with = "unless_null")]
     #[schema(nullable)]
     pub id: String,
-    /// The number it came from, in E.164 form.
+    /// The number it came from: with its country, or as it is dialled in that of `limits.delivery_home`.
     pub from: String,
     /// What was written, or which keys were pressed.
     #[schema(value_type = String)]

@@ -101,8 +101,7 @@ pub struct OutageDeclare {
 /// Outage mode.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct Outage {
-    /// What was declared last, whether or not it has ended; absent when nothing was, or when it was
+    /// What was declared last, whether or not it has ended; `null` when nothing was, or when it was
     /// ended before its time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outage: Option<Waiver>,
 }

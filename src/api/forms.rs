@@ -143,6 +143,7 @@ pub(crate) fn token(token: &Token, state: &TokenState, now: UnixTime) -> api::To
         user: Some(&token.user)
             .filter(|user| !user.is_stock())
             .map(ToString::to_string),
+        linked: Vec::new(),
         kind: token.kind.to_string(),
         state: life.to_string(),
         algorithm: match token.kind {
@@ -155,7 +156,7 @@ pub(crate) fn token(token: &Token, state: &TokenState, now: UnixTime) -> api::To
         period: timed.then(|| token.period.as_secs()),
         last_step: state.moving.last,
         drift: timed.then(|| drift.offset() + i32::from(drift.learned())),
-        lock: lock(&state.throttle, now),
+        lock: lock(&state.lock(), now),
         last_accept: state.last_accept.map(UnixTime::rfc3339),
         store_repaired: repaired.map(UnixTime::rfc3339),
         refused_until: refused.map(|(_, until)| until.rfc3339()),

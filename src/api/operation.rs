@@ -24,11 +24,22 @@ calls! {
     /// Decisions go on meanwhile; one backup is made at a time. It is whole when the stream has ended without an
     /// error; `oncegate restore` makes a store of it, in which no used code is good again. It needs the master key,
     /// which is not in it. With `since` it holds only what came behind another backup, and is restored with that.
+    /// That it was sent is on record (`store_backup_send`); it counts as made when `POST /v1/admin/backup/confirm`
+    /// says that it was kept.
     Backup = backup: POST "/v1/admin/backup" in "operation" for ADMIN,
         query BackupQuery,
         200 "The backup": String
         => media(&["application/octet-stream"])
         => fails(&[(409, "Another backup is being made, or the journal has not gone on from the one named")]);
+
+    /// Says that a backup was kept: whole, and durable where it is.
+    ///
+    /// Only who received it knows that. From then on it is the last backup, in the status, the metrics and the audit
+    /// (`store_backup`). The fields are those of the header in the clear at its beginning; it may be said again.
+    ConfirmBackup = confirm_backup: POST "/v1/admin/backup/confirm" in "operation" for ADMIN,
+        body BackupKept,
+        204 "On record": ()
+        => fails(&[(409, "The journal has not gone on from this backup")]);
 
     /// Loaded policies.
     ListPolicies = list_policies: GET "/v1/admin/policies" in "policies" for LOOK,
@@ -271,6 +282,22 @@ pub struct BackupQuery {
     pub head_mac: Option<String>,
 }
 
+/// A backup that was kept, by what its header says.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BackupKept {
+    /// Its id.
+    pub backup: String,
+    /// The id of its store.
+    pub store: String,
+    /// The last record in it.
+    pub head: u64,
+    /// The MAC of that record, hexadecimal.
+    pub head_mac: String,
+    /// Its octets.
+    pub octets: Option<u64>,
+}
+
 /// Which users `clock/recover` sees to.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
@@ -278,14 +305,14 @@ pub struct BackupQuery {
 pub struct ClockPage {
     /// Those behind this one: `next` of the answer before.
     pub after: Option<String>,
-    /// At most so many, 1 to 100,000.
+    /// At most so many, 1 to 100,000; absent: all, which may take a minute at a large site.
     pub limit: Option<usize>,
 }
 
 /// What putting the clock right took back.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct ClockRecovered {
-    /// Whether decisions are made by the present clock again.
+    /// Whether decisions are made by the present clock again: they are when there is no `next`.
     pub recovered: bool,
     /// The present.
     pub now: String,

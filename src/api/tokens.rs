@@ -170,6 +170,10 @@ pub struct Token {
     pub serial: String,
     /// Canonical `name@realm` of its user; `null` in stock.
     pub user: Option<String>,
+    /// The users beside its owner for whom it counts, of those whom the caller sees. Told by lists, with one token or
+    /// user, and after a link or its end; absent: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub linked: Vec<String>,
     /// What makes its codes.
     pub kind: String,
     /// Where it stands in its life.

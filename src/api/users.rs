@@ -32,7 +32,8 @@ calls! {
         at UserName, body UserChange,
         200 "Changed": User, etag revision => if_match();
 
-    /// Removes a user with all tokens; by the own name, not by an alias.
+    /// Removes a user with all tokens; by the own name, not by an alias. Refused while a token of the user counts for
+    /// another one, too.
     RemoveUser = remove_user: DELETE "/v1/admin/users/{user}" in "users" for OPERATOR,
         at UserName,
         204 "Removed": () => if_match() => own_name();

@@ -15,7 +15,7 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{self, count, local_time, printable};
 use crate::cli::transport::Transport;
 use crate::daemon;
-use crate::daemon::{RestoreError, Wanted};
+use crate::daemon::{After, RestoreError, Wanted};
 use crate::store::backup::{BackupError, Header, Restored, Scan};
 
 /// Write a backup of store, policies and configuration, while the daemon works
@@ -85,10 +85,12 @@ impl Backup {
         let api = context.transport().await?;
         if to_stdout {
             let (octets, header) = copy(context, (&api, &query), &mut io::stdout().lock()).await?;
+            confirm(&api, &header, octets).await;
             context.out.note(&described(&header, octets, None));
             return Ok(Exit::Done);
         }
         let (octets, header) = into_file(context, (&api, &query), &self.file).await?;
+        confirm(&api, &header, octets).await;
         let made = Made {
             file: Some(&self.file),
             octets,
@@ -204,6 +206,28 @@ async fn into_file(
     })
 }
 
+/// Says that the backup was kept; only from then on it counts as made. A backup that is whole is one without that, too.
+async fn confirm(api: &Transport, header: &Header, octets: u64) {
+    let kept = api::BackupKept {
+        backup: header.backup.clone(),
+        store: header.store.clone(),
+        head: header.head,
+        head_mac: header.head_mac.clone().unwrap_or_default(),
+        octets: Some(octets),
+    };
+    let Err(error) = api.send::<api::ConfirmBackup>((), &kept).await else {
+        return;
+    };
+    // A server of an earlier version put it on record when it had sent it.
+    if error.exit != Exit::NotFound {
+        let (why, _) = error.words();
+        output::warn(&format!(
+            "warning: the backup is whole and was kept, but it is not on record as made: {why}; `oncegate status` and \
+             `oncegate doctor` do not count it"
+        ));
+    }
+}
+
 /// Copies the stream, and sees that its end was there.
 async fn copy(
     context: &Context,
@@ -217,8 +241,12 @@ async fn copy(
         scan.take(&piece);
         octets += piece.len() as u64;
         to.write_all(&piece).map_err(|error| {
-            CliError::unavailable(format!("the backup cannot be written: {error}"))
-                .remedy("see that there is room, then repeat the command")
+            let remedy = if error.kind() == io::ErrorKind::BrokenPipe {
+                "what reads it has ended early: see what it says, then repeat the command"
+            } else {
+                "see that there is room, then repeat the command"
+            };
+            CliError::unavailable(format!("the backup cannot be written: {error}")).remedy(remedy)
         })?;
         if let (None, Some(header)) = (&bar, scan.header()) {
             bar = Some(output::progress(context.out, "backup", header.items));
@@ -251,6 +279,9 @@ struct Done<'r> {
     epoch: u64,
     closed: &'r [String],
     used_later: u64,
+    /// What to do about the master key before the start; absent where it is in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    master_key: Option<&'r str>,
     backup: &'r Header,
 }
 
@@ -286,7 +317,7 @@ impl Restore {
             bar.finish_and_clear();
             restored
         };
-        let (restored, files, outside) = restored.map_err(refused)?;
+        let (restored, files, after) = restored.map_err(refused)?;
         let done = Done {
             dir,
             files: &files,
@@ -296,11 +327,12 @@ impl Restore {
             epoch: restored.epoch,
             closed: &restored.closed,
             used_later: restored.used_later,
+            master_key: after.key.as_deref(),
             backup: &restored.header,
         };
         context
             .out
-            .show(&done, |_| text(context, &restored, &files, &outside))?;
+            .show(&done, |_| text(context, &restored, &files, &after))?;
         Ok(Exit::Done)
     }
 }
@@ -340,7 +372,7 @@ fn refused(error: RestoreError) -> CliError {
     }
 }
 
-fn text(context: &Context, restored: &Restored, files: &[PathBuf], outside: &[PathBuf]) -> String {
+fn text(context: &Context, restored: &Restored, files: &[PathBuf], after: &After) -> String {
     let mut text = String::new();
     for file in files {
         push!(text, "wrote  {}\n", file.display());
@@ -359,9 +391,9 @@ fn text(context: &Context, restored: &Restored, files: &[PathBuf], outside: &[Pa
         push!(text, "  {}\n", printable(closed));
     }
     if restored.closed.is_empty() {
-        text.push_str("  there was no token to close\n");
+        text.push_str("  no token: there was none to close\n");
     }
-    for path in outside {
+    for path in &after.outside {
         push!(
             text,
             "From its start it writes how far it is to {}, and the installation that was backed up refuses to start\n\
@@ -369,11 +401,15 @@ fn text(context: &Context, restored: &Restored, files: &[PathBuf], outside: &[Pa
             path.display()
         );
     }
-    push!(
-        text,
-        "The audit lists them as store_restore.\nNext: {}\n",
-        context.command("serve")
-    );
+    let serve = context.command("serve");
+    text.push_str("The audit lists them as store_restore.\n");
+    match &after.key {
+        Some(key) => push!(
+            text,
+            "`keys.master` does not give the master key that opens this store.\nNext: {key}; then {serve}\n"
+        ),
+        None => push!(text, "Next: {serve}\n"),
+    }
     text
 }
 

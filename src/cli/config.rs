@@ -81,6 +81,7 @@ async fn check(context: &Context) -> Result<Exit, CliError> {
     };
     let mut findings = site.warnings.clone();
     findings.extend(daemon::findings(&site));
+    findings.extend(daemon::unwritable_files(&site));
     findings.extend(Theme::load(&site.dir).1);
     findings.extend(certificates(&site));
     findings.extend(restart(&site).await);

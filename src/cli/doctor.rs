@@ -11,6 +11,7 @@ use crate::daemon::Site;
 mod daemon;
 mod methods;
 mod places;
+mod ports;
 mod report;
 pub(super) mod site;
 
@@ -31,6 +32,7 @@ impl Doctor {
         let mut report = Report::default();
         let mut policies = None;
         let mut media = Vec::new();
+        let mut here = None;
         if context.server.is_none() {
             let site = Site::load(&context.dir, context.config.as_deref());
             match site {
@@ -45,6 +47,7 @@ impl Doctor {
                     policies = site::policy_files(&mut report, &site);
                     let gateways = site.config.delivery.gateways.iter();
                     media.extend(gateways.flat_map(|gateway| gateway.media.iter().copied()));
+                    here = Some(site);
                 }
                 Err(_) => {
                     // Read again for its words: a directory without an installation says so.
@@ -56,6 +59,10 @@ impl Doctor {
         }
         match context.transport().await {
             Ok(api) => {
+                // The store was free: what listens is no daemon of this installation.
+                if let Some(site) = here.filter(|_| api.is_local()) {
+                    ports::ports(&mut report, &site);
+                }
                 if let Err(error) = daemon::daemon(
                     &mut report,
                     &api,

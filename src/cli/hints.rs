@@ -84,7 +84,7 @@ pub(super) async fn introduce(
 }
 
 /// What a rule of the client's policy asks for, the one that asks for most; a code where that is not known.
-fn required_factors(context: &Context, policy: Option<&str>) -> Vec<Factor> {
+pub(super) fn required_factors(context: &Context, policy: Option<&str>) -> Vec<Factor> {
     // Its warnings were said before.
     let here = || Site::load(&context.dir, context.config.as_deref()).ok();
     let here = context.server.is_none().then(here).flatten();
@@ -171,14 +171,16 @@ fn introduction(
 }
 
 /// Says so where no listener can be reached from the client's addresses.
-fn kept_out(client: &Client, listeners: &[SocketAddr]) -> String {
+pub(super) fn kept_out(client: &Client, listeners: &[SocketAddr]) -> String {
     let addresses = client.addresses.as_deref().unwrap_or_default();
     let why = |address: &String| why_unreachable(address.parse().ok()?, listeners);
     let all: Option<Vec<String>> = addresses.iter().map(why).collect();
+    let port = listeners.first().map_or(1812, SocketAddr::port);
     match all.as_deref() {
         Some([why, ..]) => format!(
-            "\nRADIUS cannot be reached from there yet: {why}. In oncegate.toml: [radius] listen = \
-             [\"0.0.0.0:1812\"], or one address of this machine; then restart the daemon.\n"
+            "\nRADIUS cannot be reached from {} yet: {why}. In oncegate.toml: [radius] listen = \
+             [\"0.0.0.0:{port}\"], or one address of this machine; then restart the daemon.\n",
+            addresses.join(", ")
         ),
         _ => String::new(),
     }

@@ -72,6 +72,9 @@ pub(super) struct Import {
     /// Tokens of the file that are no rows, and were named and left out.
     #[arg(skip)]
     unread: u64,
+    /// What the file says of tokens that is not taken over.
+    #[arg(skip)]
+    cautions: Vec<String>,
 }
 
 /// What to do about what exists.
@@ -169,7 +172,9 @@ impl Import {
             let name = self.name();
             CliError::usage(format!("{name}: the text cannot be read"))
                 .findings(vec![finding(&name, &fault)])
-                .remedy("name its encoding: --encoding NAME; nothing was imported")
+                .remedy(
+                    "correct it there, or name its encoding: --encoding NAME; nothing was imported",
+                )
         })?;
         renamed(text, &self.map).map_err(|what| {
             CliError::usage(format!("--map: {what}")).remedy("nothing was imported")
@@ -214,6 +219,7 @@ impl Import {
         done.bad = looked.bad + self.unread;
         if done.tokens > 0 {
             done.warnings = looked.warnings();
+            done.warnings.extend(self.cautions.iter().cloned());
             warn(&name, &done.warnings);
         }
         context.out.show(&done, |done| told(done, make))?;

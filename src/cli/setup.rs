@@ -3,7 +3,7 @@
 //! Every answer is an option, too; without a terminal what is not given has its default. The login is one of a user
 //! and clients that are made for it and removed again, over RADIUS and HTTP on free ports of loopback.
 
-use std::io::{self, BufRead as _, IsTerminal as _};
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -17,28 +17,23 @@ use crate::api::{
     AddClient, AddToken, AddUser, ClientCreate, ClientCreated, RemoveClient, RemoveUser,
     TokenCreate, TokenCreated, UserCreate,
 };
-use crate::cli::client::network;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::init;
-use crate::cli::output;
-use crate::cli::output::printable;
 use crate::cli::selftest::{Login, Step};
 use crate::cli::transport::Transport;
 use crate::daemon;
 use crate::daemon::{Overrides, Site};
-use crate::model::client::is_client_name;
 use crate::model::profile;
-use crate::model::user_key::UserKey;
 use crate::net::reachable;
 use crate::otp::{Algorithm, Digits, hotp};
 use crate::otpauth;
-use crate::policy::shipped;
-use crate::qr;
 use crate::secret::{OtpKey, SecretString};
 use crate::server::Info;
 
+mod answers;
 mod certificate;
+mod summary;
 
 /// Make a new installation by questions and answers, and log in once to prove it
 #[derive(Debug, Args)]
@@ -78,11 +73,14 @@ pub(super) struct Setup {
     #[arg(long, requires = "client", value_parser = PossibleValuesParser::new(profile::names()))]
     profile: Option<String>,
     /// Its policy
-    #[arg(long, value_name = "POLICY")]
+    #[arg(long, value_name = "POLICY", requires = "client")]
     policy: Option<String>,
     /// First user, who gets a TOTP token
     #[arg(long, value_name = "USER")]
     user: Option<String>,
+    /// Whether the mail server is on this machine or in a private network; found by the check of the answers.
+    #[arg(skip)]
+    mail_is_private: bool,
 }
 
 /// What was made; also the document of `--json`.
@@ -91,11 +89,15 @@ struct Made {
     dir: PathBuf,
     radius: String,
     http: String,
+    #[serde(skip)]
+    is_https: bool,
     /// The self-signed one, where one was made.
     certificate: Option<PathBuf>,
     client: Option<ClientCreated>,
     token: Option<TokenCreated>,
     checks: Vec<Step>,
+    /// What is still to be done, or to be known.
+    notes: Vec<String>,
     ok: bool,
 }
 
@@ -107,182 +109,50 @@ impl Setup {
                 Exit::Conflict,
                 format!("there is an installation in {}", context.dir.display()),
             )
-            .remedy("change it with `oncegate client`, `oncegate user` and oncegate.toml, or name another with --dir"));
+            .remedy(
+                "add to it: `oncegate client add radius NAME --address ADDRESS`, `oncegate user add NAME`, \
+                 `oncegate token add NAME`; set addresses, certificate and mail server in oncegate.toml, then \
+                 `oncegate config check`; or name another directory with --dir",
+            ));
         }
         self.ask()?;
-        self.check()?;
+        self.check(&context.dir).await?;
         init::make(context).await?;
         if let Some(name) = &self.self_signed {
             certificate::make(&context.dir, name)?;
-            let (certificate, key) = certificate::files(&context.dir);
-            (self.certificate, self.key) = (Some(certificate), Some(key));
         }
-        let file = context.dir.join("oncegate.toml");
-        self.configure(&file)?;
+        self.configure(&context.dir)?;
         let site = context.site().map_err(|error| {
             error.remedy_or("correct it; the installation is there: `oncegate config check`")
         })?;
         let made = self.furnish(context, site).await?;
-        context.out.show(&made, |made| text(context, made))?;
+        context
+            .out
+            .show(&made, |made| summary::text(context, made))?;
         Ok(if made.ok { Exit::Done } else { Exit::No })
     }
 
-    /// Asks for what is not given.
-    fn ask(&mut self) -> Result<(), CliError> {
-        answer(&mut self.radius, "Where shall RADIUS be served?", RADIUS)?;
-        if self.certificate.is_none() && self.self_signed.is_none() && self.http.is_none() {
-            self.ask_certificate()?;
+    /// Certificate and key of HTTPS: the files that were named, or those that are made.
+    fn pair_in(&self, dir: &Path) -> Option<(PathBuf, PathBuf)> {
+        if self.self_signed.is_some() {
+            return Some(certificate::files(dir));
         }
-        let (question, default) = if self.certificate.is_none() && self.self_signed.is_none() {
-            (
-                "Where shall HTTP be served (loopback without a certificate)?",
-                HTTP,
-            )
-        } else {
-            ("Where shall HTTPS be served?", HTTPS)
-        };
-        answer(&mut self.http, question, default)?;
-        let question = "Name of the first VPN gateway or NAS, empty for none?";
-        if asked(&mut self.client, question)? {
-            answer(&mut self.address, "Its address, as 192.0.2.1?", "")?;
-            let kinds: Vec<&str> = profile::names().collect();
-            let question = format!("What is it ({})?", kinds.join(", "));
-            answer(&mut self.profile, &question, "generic")?;
-            answer(
-                &mut self.policy,
-                "What must its users present (default, otp, pin-otp, password-otp)?",
-                "default",
-            )?;
-        }
-        asked(&mut self.user, "Name of the first user, empty for none?")?;
-        let question = "Mail server for codes and notices, empty for none?";
-        if asked(&mut self.mail_host, question)? {
-            answer(
-                &mut self.mail_from,
-                "Address of its sender, as otp@example.com?",
-                "",
-            )?;
-        }
-        Ok(())
-    }
-
-    fn ask_certificate(&mut self) -> Result<(), CliError> {
-        let mut file = None;
-        let question = "Certificate for HTTPS: a PEM file, `self` to make one, empty for none?";
-        if !asked(&mut file, question)? {
-            return Ok(());
-        }
-        if file.as_deref() == Some("self") {
-            let question = "Host name or address at which people reach this server?";
-            return asked(&mut self.self_signed, question).map(drop);
-        }
-        let mut key = None;
-        answer(&mut key, "PEM file with its private key?", "http.key")?;
-        (self.certificate, self.key) = (file.map(PathBuf::from), key.map(PathBuf::from));
-        Ok(())
-    }
-
-    /// Refuses answers that cannot be used, before anything is made.
-    fn check(&self) -> Result<(), CliError> {
-        let wrong = |option: &str, given: &str, remedy: &str| {
-            Err(
-                CliError::usage(format!("--{option}: `{given}` cannot be used"))
-                    .remedy(format!("{remedy}; nothing was made")),
-            )
-        };
-        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-        for (option, address) in [("radius", &self.radius), ("http", &self.http)] {
-            if let Some(address) = given(address)
-                && address.parse::<SocketAddr>().is_err()
-            {
-                return wrong(
-                    option,
-                    &address,
-                    "give an address and a port, as 0.0.0.0:1812",
-                );
-            }
-        }
-        self.check_https()?;
-        if let Some(profile) = given(&self.profile)
-            && !profile::names().any(|name| name == profile)
-        {
-            return wrong(
-                "profile",
-                &profile,
-                "`oncegate manual appliances` lists them",
-            );
-        }
-        if let Some(from) = &self.mail_from
-            && !from.contains('@')
-        {
-            return wrong("mail-from", from, "give an address, as otp@example.com");
-        }
-        if let Some(name) = given(&self.client) {
-            if !is_client_name(&name) {
-                let remedy = "choose a name of letters, digits and `.-_`, at most 64";
-                return wrong("client", &name, remedy);
-            }
-            let address = given(&self.address).unwrap_or_default();
-            if let Err(why) = network(&address) {
-                return wrong("address", &address, &why);
-            }
-        }
-        if let Some(policy) = given(&self.policy) {
-            let shipped = shipped();
-            let mut names = shipped.iter().filter_map(|file| {
-                let name = file.name().strip_prefix("policies/")?;
-                name.strip_suffix(".toml")
-            });
-            if !names.any(|name| name == policy) {
-                let remedy = "a new installation has default, otp, pin-otp, password-otp and others: \
-                              `oncegate manual policies`";
-                return wrong("policy", &policy, remedy);
-            }
-        }
-        if let Some(user) = given(&self.user)
-            && let Err(error) = UserKey::parse(&user)
-        {
-            return wrong("user", &user, &error.to_string());
-        }
-        Ok(())
-    }
-
-    /// The certificate, and that there is one where it is needed.
-    fn check_https(&self) -> Result<(), CliError> {
-        let refused = |what: String, remedy: &str| {
-            Err(CliError::usage(what).remedy(format!("{remedy}; nothing was made")))
-        };
-        if let Some(name) = &self.self_signed
-            && !certificate::is_name(name)
-        {
-            let what = format!("--self-signed: `{name}` is no host name or address");
-            return refused(what, "give the name in the address, as otp.example.com");
-        }
-        for file in self.certificate.iter().chain(&self.key) {
-            if let Err(error) = std::fs::File::open(file) {
-                let what = format!("{} cannot be read: {error}", file.display());
-                return refused(what, "name PEM files that this user may read");
-            }
-        }
-        let http = self.http.as_deref().unwrap_or_default();
-        let beyond = http
-            .parse::<SocketAddr>()
-            .is_ok_and(|at| !at.ip().is_loopback());
-        if beyond && self.certificate.is_none() && self.self_signed.is_none() {
-            let what = format!("--http: {http} needs a certificate");
-            let remedy = "add --certificate FILE --key FILE or --self-signed NAME, or serve HTTP on 127.0.0.1 behind a proxy";
-            return refused(what, remedy);
-        }
-        Ok(())
+        self.certificate.clone().zip(self.key.clone())
     }
 
     /// Writes the answers into the new configuration.
-    fn configure(&self, file: &Path) -> Result<(), CliError> {
+    fn configure(&self, dir: &Path) -> Result<(), CliError> {
+        let file = dir.join("oncegate.toml");
         let failed = |error: io::Error| {
             CliError::unavailable(format!("{} cannot be changed: {error}", file.display()))
                 .remedy("see that there is space and that you may write there")
         };
-        let mut text = std::fs::read_to_string(file).map_err(failed)?;
+        let text = std::fs::read_to_string(&file).map_err(failed)?;
+        std::fs::write(&file, self.configured(text, dir)).map_err(failed)
+    }
+
+    /// The text of a configuration as it is made, with the answers in it.
+    fn configured(&self, mut text: String, dir: &Path) -> String {
         let mut set = |line: &str, key: &str, value: &str| {
             text = text.replacen(line, &format!("{key} = {}", quoted(value)), 1);
         };
@@ -292,24 +162,26 @@ impl Setup {
         if let Some(http) = &self.http {
             set("# listen = \"127.0.0.1:8080\"", "listen", http);
         }
-        if let (Some(certificate), Some(key)) = (&self.certificate, &self.key) {
-            set(
-                "# certificate = \"http.pem\"",
-                "certificate",
-                &absolute(certificate),
-            );
-            set("# key = \"http.key\"", "key", &absolute(key));
+        if let Some((certificate, key)) = self.pair_in(dir) {
+            let certificate = absolute(&certificate);
+            set("# certificate = \"http.pem\"", "certificate", &certificate);
+            set("# key = \"http.key\"", "key", &absolute(&key));
         }
-        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-        if let (Some(host), Some(from)) = (given(&self.mail_host), given(&self.mail_from)) {
+        if let (Some(host), Some(from)) = (
+            given(self.mail_host.as_deref()),
+            given(self.mail_from.as_deref()),
+        ) {
             push!(
                 text,
                 "\n[delivery.mail]\nkind = \"smtp\"\nmedia = [\"email\"]\nhost = {}\nfrom = {}\n",
                 quoted(&host),
                 quoted(&from)
             );
+            if self.mail_is_private {
+                text.push_str("allow_private = true\n");
+            }
         }
-        std::fs::write(file, text).map_err(failed)
+        text
     }
 
     /// Serves on loopback, makes what was asked for, and logs in.
@@ -352,34 +224,39 @@ impl Setup {
         info: &Info,
         https: bool,
     ) -> Result<Made, CliError> {
-        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         // First: what it makes is gone before the clients of the site come, whose addresses may be the same.
         let checks = log_in(api, info, https).await?;
-        let client = match (given(&self.client), given(&self.address)) {
+        let client = match (
+            given(self.client.as_deref()),
+            given(self.address.as_deref()),
+        ) {
             (Some(name), Some(address)) => {
-                let policy = given(&self.policy).filter(|policy| policy != "default");
-                let about = (policy, given(&self.profile));
+                let policy = given(self.policy.as_deref()).filter(|policy| policy != "default");
+                let about = (policy, given(self.profile.as_deref()));
                 Some(radius_client(api, &name, &address, about).await?)
             }
             _ => None,
         };
-        let token = match given(&self.user) {
+        let token = match given(self.user.as_deref()) {
             Some(user) => Some(user_with(api, &user, "totp").await?),
             None => None,
         };
         let shown = |address: &Option<String>, default: &str| {
-            given(address).unwrap_or_else(|| default.to_owned())
+            given(address.as_deref()).unwrap_or_else(|| default.to_owned())
         };
+        let notes = self.notes(context, (client.as_ref(), token.as_ref()), https);
         Ok(Made {
             dir: context.dir.clone(),
             radius: shown(&self.radius, RADIUS),
             http: shown(&self.http, HTTP),
+            is_https: self.pair_in(&context.dir).is_some(),
             certificate: self
                 .self_signed
                 .is_some()
                 .then(|| certificate::files(&context.dir).0),
             client,
             token,
+            notes,
             ok: checks.iter().all(|step| step.ok),
             checks,
         })
@@ -460,30 +337,9 @@ async fn user_with(api: &Transport, user: &str, kind: &str) -> Result<TokenCreat
     api.send::<AddToken>((), &body).await
 }
 
-/// Fills in what may be left out; whether it is not.
-fn asked(given: &mut Option<String>, question: &str) -> Result<bool, CliError> {
-    answer(given, question, "")?;
-    *given = given.take().filter(|text| !text.is_empty());
-    Ok(given.is_some())
-}
-
-/// Fills in what is not given: at a terminal by asking.
-fn answer(given: &mut Option<String>, question: &str, default: &str) -> Result<(), CliError> {
-    if given.is_none() {
-        let mut typed = String::new();
-        if io::stdin().is_terminal() {
-            let offered = if default.is_empty() {
-                String::new()
-            } else {
-                format!(" [{default}]")
-            };
-            output::warn(&format!("{question}{offered}"));
-            io::stdin().lock().read_line(&mut typed)?;
-        }
-        let typed = typed.trim();
-        *given = Some(if typed.is_empty() { default } else { typed }.to_owned());
-    }
-    Ok(())
+/// An answer that is not empty.
+fn given(text: Option<&str>) -> Option<String> {
+    text.filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 /// A basic string of TOML.
@@ -494,80 +350,6 @@ fn quoted(text: &str) -> String {
 fn absolute(path: &Path) -> String {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     path.to_string_lossy().into_owned()
-}
-
-fn text(context: &Context, made: &Made) -> String {
-    let mut text = format!(
-        "The installation is in {}. RADIUS {}, HTTP {}.\n",
-        made.dir.display(),
-        made.radius,
-        made.http
-    );
-    if let Some(client) = &made.client {
-        let secret = client.secret.as_deref().unwrap_or_default();
-        push!(
-            text,
-            "\nEnter on the gateway {}: this server, its port, PAP, and the secret (shown only now)\n  {secret}\n",
-            printable(&client.client.name)
-        );
-    }
-    if let Some(token) = &made.token {
-        let uri = token.otpauth_uri.as_deref().unwrap_or_default();
-        push!(
-            text,
-            "\nToken {} of {}, for any authenticator app:\n",
-            token.token.serial,
-            printable(token.token.owner())
-        );
-        text.push_str(&qr::render(uri, context.out.qr_style()).unwrap_or_default());
-    }
-    if let Some(file) = &made.certificate {
-        push!(
-            text,
-            "\nCertificate {}, of no authority: those who connect must be given it (curl --cacert, oncegate --ca-file).\n",
-            file.display()
-        );
-    }
-    text.push_str("\nTest logins:\n");
-    for step in &made.checks {
-        let word = if step.ok { "ok    " } else { "FAILED" };
-        push!(
-            text,
-            "{word}  {:<6}  {:<20}  {}\n",
-            step.over,
-            step.sent,
-            printable(&step.answer)
-        );
-    }
-    text.push_str(&next(context, made));
-    text
-}
-
-/// What to do now.
-fn next(context: &Context, made: &Made) -> String {
-    if !made.ok {
-        let audit = context.command("audit list");
-        return format!("\nNot as expected. Why: {audit}\n");
-    }
-    let key = made.dir.join("master.key");
-    let mut text = format!(
-        "\nKeep a copy of {} in a safe, apart from backups.\nNext: {}, and: {}\n",
-        key.display(),
-        context.command("serve"),
-        context.command("doctor")
-    );
-    if made.client.is_none() {
-        let add = context.command("client add radius NAME --address ADDRESS");
-        push!(text, "No gateway yet: {add}\n");
-    }
-    if made.token.is_none() {
-        let (user, token) = (
-            context.command("user add NAME"),
-            context.command("token add NAME"),
-        );
-        push!(text, "No user yet: {user}, then {token}\n");
-    }
-    text
 }
 
 const RADIUS: &str = "127.0.0.1:1812";

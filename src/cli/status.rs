@@ -58,7 +58,10 @@ impl Clock {
         let Self::Recover(recover) = self;
         input::vouch("Is the clock of the server right now?", recover.yes)?;
         let api = context.transport().await?;
-        let mut page = api::ClockPage::default();
+        let mut page = api::ClockPage {
+            limit: Some(AT_ONCE),
+            ..api::ClockPage::default()
+        };
         let mut done = api.find::<RecoverClock>(&page).await?;
         while let Some(after) = done.next.take() {
             let so_far = done.affected;
@@ -70,7 +73,7 @@ impl Clock {
             done.affected += more.affected;
             done.users.extend(more.users);
             done.users.truncate(SHOWN);
-            done.next = more.next;
+            (done.next, done.recovered) = (more.next, more.recovered);
         }
         context.out.show(&done, recovered)?;
         Ok(Exit::Done)
@@ -289,6 +292,8 @@ fn commits(status: &api::Status) -> String {
 
 /// Most users that are listed.
 const SHOWN: usize = 10_000;
+/// Users of one call of `clock recover`, between which it says how far it is.
+const AT_ONCE: usize = 100_000;
 const NO_DAEMON: &str = "no daemon runs; start it with `oncegate serve`";
 
 #[cfg(test)]

@@ -37,8 +37,8 @@ use crate::cli::remote::Remote;
 use crate::daemon;
 use crate::daemon::{Site, StartError};
 use crate::net::exchange;
+use crate::server::http;
 use crate::server::http::Handed;
-use crate::server::{Info, http};
 
 /// A way to the admin API.
 pub(crate) enum Transport {
@@ -370,13 +370,7 @@ async fn exchange(
 /// The API of the site's own store, called in process as a local caller.
 async fn local(site: &Site) -> Result<Router, StartError> {
     let service = daemon::open(site).await?;
-    let info = Info {
-        demo: site.is_quickstart(),
-        master: site.config.keys.master.to_string(),
-        algorithm: site.config.keys.algorithm.as_str(),
-        ..Info::default()
-    };
-    let app = http::App::new(service, site.config.limits, info);
+    let app = http::App::new(service, site.config.limits, daemon::info_of(site));
     app.set_site_files(daemon::site_files(site));
     app.set_rotator(daemon::rotator(site));
     app.set_master_reader(daemon::master_reader(site));

@@ -101,7 +101,7 @@ keys! {
         "RADIUS datagrams waiting for a worker";
     LIMITS_HTTP_CONNECTIONS = "limits.http_connections", "1024", "open HTTP connections";
     LIMITS_HTTP_CONNECTIONS_PER_ADDRESS = "limits.http_connections_per_address", "256",
-        "open HTTP connections of one address, of IPv6 of one /64; loopback and trusted proxies are not limited";
+        "open HTTP connections of one address, of IPv6 of one /56; loopback and trusted proxies are not limited";
     LIMITS_HTTP_CLIENT_RATE = "limits.http_client_rate", "none",
         "requests a second of one API client, or none: no limit; more are answered with 429";
     LIMITS_REQUEST_TIMEOUT = "limits.request_timeout", "3s",

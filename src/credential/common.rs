@@ -4,11 +4,12 @@
 //! `DataGenetics` 2012), without those that another rule already finds. Separated by spaces, in lower
 //! case.
 
-/// PINs of six or more digits that are in no run, line or repetition.
+/// PINs of six or more characters that are in no run, line or repetition, and neither a common password nor a word.
 pub(super) const PINS: &str = "\
     010203 020406 024680 100200 102030 110119 112211 112233 112358 131421 1314520 134679 \
     135246 135790 135791 141421 142536 142857 161803 201314 223344 246800 246801 246810 \
-    246813 271828 314159 332211 445566 520131 5201314 778899 998877";
+    246813 271828 314159 332211 445566 520131 5201314 778899 998877 \
+    123qwe 1q2w3e 1qaz2w a1b2c3 asd123 q1w2e3 qazxsw qwe123 qweasd zaq12w";
 
 /// Words that are tried with up to four digits or signs behind them.
 pub(super) const WORDS: &str = "\

@@ -100,7 +100,9 @@ pub fn check_pin(pin: &Text, personal: &Personal<'_>) -> Result<(), Weak> {
         let number = digits(&name.iter().collect::<String>());
         pin.names(&name) || shares_digits(&pin.digits, &number)
     })?;
-    pin.refuse(Weak::Common, |pin| pin.is_one_of(common::PINS))
+    pin.refuse(Weak::Common, |pin| {
+        pin.is_one_of(common::PINS) || pin.is_common_password()
+    })
 }
 
 /// Whether a password may be chosen by the user of this name; the first rule that it breaks if
@@ -109,9 +111,7 @@ pub fn check_password(password: &Text, user: &str) -> Result<(), Weak> {
     let password = Subject::new(password);
     password.check_patterns(Form::Password, &[Weak::Repeats])?;
     password.refuse(Weak::UserName, |password| password.names(&name_of(user)))?;
-    password.refuse(Weak::Common, |password| {
-        password.is_one_of(common::PASSWORDS) || password.is_word_with_tail()
-    })
+    password.refuse(Weak::Common, Subject::is_common_password)
 }
 
 /// What the rules look at. Overwritten on drop.
@@ -190,6 +190,11 @@ impl Subject {
         let same = |text: &[char], entry: &str| text.iter().copied().eq(entry.chars());
         list.split(' ')
             .any(|entry| same(&self.whole, entry) || same(&self.bare, entry))
+    }
+
+    /// What is tried first as a password: a PIN of letters is one, too.
+    fn is_common_password(&self) -> bool {
+        self.is_one_of(common::PASSWORDS) || self.is_word_with_tail()
     }
 
     /// A common word and at most [`TAIL`] digits or signs, or the like in front of it.

@@ -47,14 +47,23 @@ pub(crate) fn decoded(
     if encoding != UTF_8 {
         return converted(octets.get(skip..).unwrap_or_default(), encoding);
     }
-    let bad = match std::str::from_utf8(&octets) {
-        Ok(_) if told || !octets.contains(&0) => return Ok(octets),
-        Ok(_) => 0,
-        Err(error) => error.valid_up_to(),
+    let nul = octets.iter().position(|octet| *octet == 0);
+    // A NUL is UTF-8, and no spreadsheet writes one: it is half a character of UTF-16, or damage.
+    let (bad, is_nul) = match (std::str::from_utf8(&octets), nul) {
+        (Ok(_), None) => return Ok(octets),
+        (Ok(_), Some(_)) if told => return Ok(octets),
+        (Ok(_), Some(at)) => (at, true),
+        (Err(error), _) => (error.valid_up_to(), false),
     };
-    let what = match guess(&octets) {
-        Some(name) if !told => format!("not UTF-8: it reads as {name}; say so: --encoding {name}"),
-        _ => "not UTF-8: name its encoding, as --encoding cp949, or save the file as UTF-8"
+    let guessed = guess(&octets).filter(|name| !told && (!is_nul || name.starts_with("utf-16")));
+    // Of UTF-16 all is wrong, from the first octet on.
+    let bad = if is_nul && guessed.is_some() { 0 } else { bad };
+    let what = match guessed {
+        Some(name) => format!("not UTF-8: it reads as {name}; say so: --encoding {name}"),
+        None if is_nul => "a NUL octet, which stands in no text: take it out, or name the encoding of the file, as \
+                           --encoding utf-16le"
+            .to_owned(),
+        None => "not UTF-8: name its encoding, as --encoding cp949, or save the file as UTF-8"
             .to_owned(),
     };
     Err(fault(octets.get(..bad).unwrap_or_default(), what))
@@ -160,5 +169,20 @@ mod tests {
         assert!(fault.what.contains("--encoding cp949"), "{fault:?}");
         let fault = read(b"user\nk\xff\n", Some("cp949")).unwrap_err();
         assert_eq!((fault.line, fault.column), (2, Some(2)));
+    }
+
+    #[test]
+    fn a_nul_is_named_where_it_stands() {
+        for text in [
+            &b"user,phone\nal\0ice,1\n"[..],
+            "user,phone\n\u{ae40}\u{c601}\0,1\n".as_bytes(),
+        ] {
+            let fault = read(text, None).unwrap_err();
+            assert_eq!((fault.line, fault.column), (2, Some(3)));
+            assert!(fault.what.starts_with("a NUL octet"), "{fault:?}");
+        }
+        let utf16: Vec<u8> = "user\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let fault = read(&utf16, None).unwrap_err();
+        assert_eq!((fault.line, fault.column), (1, Some(1)));
     }
 }

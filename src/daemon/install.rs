@@ -13,7 +13,7 @@ use crate::config::{Config, MasterKey, TEMPLATE};
 use crate::daemon::files::POLICIES;
 #[cfg(feature = "hsm")]
 use crate::daemon::hsm;
-use crate::daemon::{StartError, failed};
+use crate::daemon::{PUT_KEY_BACK, StartError, failed};
 use crate::policy;
 use crate::secret::{Key256, SystemEntropy, random};
 
@@ -253,7 +253,7 @@ pub(crate) fn master_key(place: &MasterKey) -> Result<Key256, StartError> {
             let text = std::env::var(name).map_err(|_| {
                 failed(
                     format!("the environment variable {name} does not hold the master key"),
-                    "set it to the 64 hexadecimal digits of master.key",
+                    "set it to the 64 hexadecimal digits of the key that is in use",
                 )
             })?;
             (Zeroizing::new(text), format!("environment variable {name}"))
@@ -280,7 +280,7 @@ pub(crate) fn master_key(place: &MasterKey) -> Result<Key256, StartError> {
     decode_key(text.trim()).ok_or_else(|| {
         failed(
             format!("{shown} is not a master key: it must have 64 hexadecimal digits"),
-            "put back the file that `oncegate init` wrote",
+            PUT_KEY_BACK,
         )
     })
 }
@@ -293,7 +293,7 @@ fn read_key_file(path: &Path) -> Result<Zeroizing<String>, StartError> {
         if error.kind() == io::ErrorKind::NotFound {
             failed(
                 format!("the master key {} is missing", path.display()),
-                "put back the file that `oncegate init` wrote; without it nothing in the store opens",
+                PUT_KEY_BACK,
             )
         } else {
             unreadable(path, &error)

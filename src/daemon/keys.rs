@@ -60,18 +60,44 @@ pub fn rotator(site: &Site) -> Rotator {
             let done = async {
                 let old = master_key(&master)?;
                 let new = beside(path, "new");
-                let key = write_new(&new)?;
+                let made = exchangeable(path).and_then(|()| write_new(&new));
+                let key = made.map_err(|error| elsewhere(&error, path))?;
                 let store = app.store();
                 let exchanged = store.exchange_master(old, key).await;
                 exchanged.map_err(|error| cannot_open(path, &error))?;
                 put_in_place(path, &new)
             };
-            let former = done
-                .await
-                .map_err(|error: StartError| RotateError::Failed(error.to_string()))?;
+            let former = done.await.map_err(|error: StartError| {
+                let (what, next) = error.words();
+                RotateError::Failed(what, next)
+            })?;
             Ok((path.display().to_string(), former.display().to_string()))
         })
     })
+}
+
+/// Refuses a file that is mounted by itself: no other can take its place, and the store would be sealed by the new key when
+/// that is found out.
+fn exchangeable(path: &Path) -> Result<(), StartError> {
+    let trial = beside(path, "trial");
+    // Left over by a trial that was interrupted.
+    let _ = fs::remove_file(&trial);
+    let tried = fs::hard_link(path, &trial).and_then(|()| fs::remove_file(&trial));
+    tried.map_err(|error| unwritable(&trial, &error))
+}
+
+/// No file can be made beside the key: its directory is mounted for reading, or belongs to someone else.
+fn elsewhere(error: &StartError, path: &Path) -> StartError {
+    let (what, _) = error.words();
+    failed(
+        what,
+        format!(
+            "let the daemon write beside {}; where it is mounted for reading only, stop the daemon, make the new key \
+             elsewhere with `oncegate key rotate --to FILE`, put FILE in the place of the former one (exchange the \
+             secret), and start the daemon again",
+            path.display()
+        ),
+    )
 }
 
 /// The way to read the master key of a site again.

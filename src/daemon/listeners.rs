@@ -52,9 +52,6 @@ impl Listeners {
         };
         Info {
             daemon: true,
-            demo: site.is_quickstart(),
-            master: site.config.keys.master.to_string(),
-            algorithm: site.config.keys.algorithm.as_str(),
             radius: radius(&self.radius),
             accounting: radius(&self.accounting),
             radius_tls: self
@@ -64,10 +61,20 @@ impl Listeners {
                 .collect(),
             http: self.http.iter().filter_map(bound).collect(),
             console_http: self.console.iter().filter_map(bound).collect(),
-            public_url: site.config.http.public_url.clone(),
-            app_url: app_url(&site.config),
-            console: None,
+            ..info_of(site)
         }
+    }
+}
+
+/// What the configuration says, whether a daemon runs or a command has opened the store itself: without a listener.
+pub(crate) fn info_of(site: &Site) -> Info {
+    Info {
+        demo: site.is_quickstart(),
+        master: site.config.keys.master.to_string(),
+        algorithm: site.config.keys.algorithm.as_str(),
+        public_url: site.config.http.public_url.clone(),
+        app_url: app_url(&site.config),
+        ..Info::default()
     }
 }
 

@@ -54,6 +54,7 @@ mod restore;
 mod run;
 mod supervisor;
 mod witness;
+mod written;
 
 pub use dictionaries::dictionary;
 pub use files::site_files;
@@ -61,11 +62,13 @@ pub use install::{Installation, init, write_key};
 pub(crate) use install::{file as write_private, master_key};
 pub use jobs::webhook_answers;
 pub use keys::{master_reader, rotate_to, rotator};
+pub(crate) use listeners::info_of;
 pub use named::{Fault, file_faults, findings, refuse_faults};
 pub use ownership::hand_over;
-pub use restore::{RestoreError, Wanted, restore};
+pub use restore::{After, RestoreError, Wanted, restore};
 pub use run::serve;
 pub use witness::accept_rollback;
+pub use written::{make_directory, owner, unwritable_files};
 
 /// An installation: its directory and what its configuration means.
 #[derive(Debug)]
@@ -219,7 +222,8 @@ pub async fn open(site: &Site) -> Result<Arc<Service>, StartError> {
     if !is_there(&dir.join("main.redb"))? {
         return Err(failed(
             format!("there is no store in {}", dir.display()),
-            "put the store back, or make a new installation with `oncegate init --dir DIR`",
+            "put the store back, restore it from a backup with `oncegate restore FILE --dir EMPTY_DIR`, or make a new \
+             installation with `oncegate init --dir DIR`",
         ));
     }
     let store = keys::open_with_key(site)?;
@@ -508,7 +512,7 @@ fn cannot_open(dir: &Path, error: &StoreError) -> StartError {
                 dir: dir.display().to_string(),
             };
         }
-        StoreError::WrongMasterKey => "put back the master.key that `oncegate init` wrote",
+        StoreError::WrongMasterKey => PUT_KEY_BACK,
         StoreError::NewerFormat { .. } => {
             "run the version of oncegate that wrote it, or a newer one"
         }
@@ -555,6 +559,11 @@ fn failed(what: impl Into<String>, remedy: impl Into<String>) -> StartError {
     }
 }
 
+/// What to do where the master key is missing, or is another one: it may have been exchanged since `init`, and need not be in
+/// a file.
+pub const PUT_KEY_BACK: &str = "put the key that is in use where `keys.master` looks for it: its copy from the safe, what \
+    `oncegate key import --to FILE` makes of its shares, or after a restore of an older backup the `master.key.before-TIME` of that \
+    time; no backup holds it, and without it nothing in the store opens";
 /// What to do about a journal that is damaged before its end.
 pub const RESTORE: &str = "keep the files as they are, and restore the whole store from a backup";
 /// What to do about damaged keys of personal data.

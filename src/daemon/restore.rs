@@ -33,6 +33,15 @@ pub struct Wanted {
     pub master: Option<PathBuf>,
 }
 
+/// What is to be known before the restored installation is started.
+#[derive(Debug)]
+pub struct After {
+    /// Files outside DIR to which it will write its statements ([`crate::store::witness`]).
+    pub outside: Vec<PathBuf>,
+    /// What to do about the master key, where `keys.master` does not give the one that opens the store.
+    pub key: Option<String>,
+}
+
 /// Why nothing was restored.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
@@ -44,15 +53,16 @@ pub enum RestoreError {
     Start(#[from] StartError),
 }
 
-/// Restores a whole backup and the incremental ones behind it; returns what was made, the files that were written, and the files outside DIR that the installation
-/// will write its statements to ([`crate::store::witness`]).
+/// Restores a whole backup and the incremental ones behind it; returns what was made, the files that were written, and what
+/// is to be known before a start.
 pub fn restore(
     dir: &Path,
     config: Option<&Path>,
     wanted: &Wanted,
     backups: Vec<impl Read>,
-) -> Result<(Restored, Vec<PathBuf>, Vec<PathBuf>), RestoreError> {
-    let (restored, files) = if config.is_some() || dir.join(CONFIG).exists() {
+) -> Result<(Restored, Vec<PathBuf>, After), RestoreError> {
+    let has_site = config.is_some() || dir.join(CONFIG).exists();
+    let (restored, files) = if has_site {
         store_only(dir, config, wanted, backups)?
     } else {
         whole(dir, wanted, backups)?
@@ -62,7 +72,14 @@ pub fn restore(
     let (keys, store) = (&site.config.keys, &site.config.store.dir);
     let placed = files.iter().find(|file| file.ends_with("store"));
     let store = placed.unwrap_or(store).clone();
-    let master = master_of(&keys.master, wanted)?;
+    // As it was read for the restore: the configuration that was restored may name another place.
+    let given = match &wanted.master {
+        Some(path) => MasterKey::File(path.clone()),
+        None if has_site => keys.master.clone(),
+        None => MasterKey::File(dir.join(KEY)),
+    };
+    let master = master_key(&given)?;
+    let key = misplaced(&keys.master, &given, &master);
     let opened = open_store(
         &store,
         master,
@@ -72,7 +89,38 @@ pub fn restore(
     drop(opened.map_err(|error| super::cannot_open(&store, &error))?);
     let witness = site.config.store.witness.iter();
     let outside = witness.filter(|path| !path.starts_with(dir));
-    Ok((restored, files, outside.cloned().collect()))
+    let outside = outside.cloned().collect();
+    Ok((restored, files, After { outside, key }))
+}
+
+/// How the key that was `given` comes to where `place` looks for it, if it is not there.
+fn misplaced(place: &MasterKey, given: &MasterKey, key: &Key256) -> Option<String> {
+    let there = master_key(place).ok();
+    if there.is_some_and(|there| there.expose() == key.expose()) {
+        return None;
+    }
+    let file = match given {
+        MasterKey::File(path) => path.display().to_string(),
+        other => other.to_string(),
+    };
+    Some(match place {
+        MasterKey::File(path) => format!(
+            "put {file} in the place of {} (mode 0600, of the daemon's user); keep the key that is there, if one is, for \
+             the backups that it opens",
+            path.display()
+        ),
+        MasterKey::Env(name) => {
+            format!("let the environment variable {name} of the daemon hold the content of {file}")
+        }
+        MasterKey::Credential(name) => format!(
+            "let the credential {name} of the daemon's unit be {file}: systemd-creds encrypt --name={name}, and \
+             LoadCredentialEncrypted={name}:.. in the unit"
+        ),
+        MasterKey::Pkcs11(_) => format!(
+            "let `keys.master` name {file} (file:PATH): the object in the hardware security module that it names is \
+             another key, or cannot be reached"
+        ),
+    })
 }
 
 fn master_of(place: &MasterKey, wanted: &Wanted) -> Result<Key256, StartError> {

@@ -131,7 +131,7 @@ pub(super) fn tokens(
     let shown = view.tokens.iter().map(|(token, state)| {
         let counts = counted.contains(&&token.serial);
         let why = if counts {
-            let blocked = state.throttle.check(locks_at).err();
+            let blocked = state.lock().check(locks_at).err();
             let blocked = blocked.map(|blocked| match blocked {
                 Blocked::Locked { .. } => "it is locked".to_owned(),
                 Blocked::Throttled { .. } => "too soon after a failure".to_owned(),

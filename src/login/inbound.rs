@@ -70,11 +70,22 @@ impl Login {
         taken
     }
 
+    /// Who it came from, in the one form of addresses.
+    fn sender(&self, inbound: &Inbound<'_>) -> Option<String> {
+        let from = inbound.from.trim();
+        // Some gateways write numbers of their own country as these are dialled there.
+        if from.starts_with('0') && !from.starts_with("00") {
+            let home = self.core.home.load();
+            return address(inbound.medium, from, home.as_deref()).ok();
+        }
+        // Others leave out the sign in front of the country.
+        let with_sign = format!("+{}", from.trim_start_matches('+'));
+        address(inbound.medium, &with_sign, None).ok()
+    }
+
     async fn effect(&self, inbound: &Inbound<'_>) -> Result<Effect, CoreError> {
         let at = self.core.window_time(inbound.at)?;
-        // A gateway may leave out the sign in front of the country.
-        let with_sign = format!("+{}", inbound.from.trim().trim_start_matches('+'));
-        let from = address(inbound.medium, &with_sign, None).ok();
+        let from = self.sender(inbound);
         let tokens = match &from {
             Some(from) => self.core.store.tokens_at(from)?,
             None => Vec::new(),

@@ -175,7 +175,8 @@ impl Present {
         let from = from.saturating_sub(crate::time::millis(DeviceState::SKEW));
         let from = UnixTime::from_millis(from).max(self.at);
         let until = seen.plus(DeviceState::SKEW);
-        let void = match state.void {
+        // What has ended is refused by its age.
+        let void = match state.void.filter(|(_, last)| *last >= self.at) {
             Some((first, last)) => (first.min(from), last.max(until)),
             None => (from, until),
         };
@@ -216,4 +217,38 @@ pub fn said(ahead: &Ahead) -> String {
         }
     });
     ranges.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::device::{DeviceCall, DeviceId};
+
+    #[test]
+    fn a_device_asks_again_after_a_second_time_ahead() {
+        let first = UnixTime::from_secs(1_795_000_000);
+        let second = first.plus(Duration::from_hours(24 * 300));
+        let call = |nonce, created| DeviceCall {
+            device: DeviceId::new([1; 5]),
+            revision: 1,
+            nonce,
+            created,
+        };
+        let mut state = DeviceState::default();
+        for (nonce, at) in [(1, first), (10, second)] {
+            let ahead = at.plus(Duration::from_hours(24));
+            state = state.take(&call(nonce, at), at).unwrap();
+            state = state.take(&call(nonce + 1, ahead), ahead).unwrap();
+            let after = at.plus(Duration::from_mins(5));
+            let present = Present {
+                at: after,
+                lock_for: Duration::ZERO,
+                ahead_from: Some(ahead),
+            };
+            state = present.device(&state);
+            state = state.take(&call(nonce + 2, after), after).unwrap();
+            // What was asked ahead is not taken when its time comes, also by a clock that is ahead once more.
+            assert!(state.take(&call(nonce + 1, ahead), ahead).is_err());
+        }
+    }
 }

@@ -149,6 +149,19 @@ impl TokenState {
         self.throttle.block == Block::Hard || card.is_some_and(|one| one.is_spent())
     }
 
+    /// Its failures and its lock, of a card the one after its wrong answers, too.
+    pub fn lock(&self) -> Throttle {
+        let block = if self.is_locked_for_good() {
+            Block::Hard
+        } else {
+            self.throttle.block
+        };
+        Throttle {
+            failures: self.throttle.failures.max(self.card_errors().into()),
+            block,
+        }
+    }
+
     /// After an administrator unlocked.
     #[must_use]
     pub fn unlocked(self) -> Self {

@@ -409,11 +409,13 @@ fn is_recovery(text: &str) -> bool {
     text.len() == RECOVERY && text.bytes().all(is_crockford)
 }
 
-/// Ten Crockford characters, a dash in their middle.
+/// Ten Crockford characters, a dash in their middle. With the dash it is a code also where letters are read for digits
+/// ([`crate::otp::issued::canonical`]); without it `I`, `L` and `O` are those of a password or a keyword.
 fn is_dashed(text: &str) -> bool {
     text.split_once('-').is_some_and(|(front, back)| {
         let halves = [front, back];
-        let half = |text: &str| text.len() * 2 == RECOVERY && text.bytes().all(is_crockford);
+        let letter = |octet: u8| is_crockford(octet) || is_taken_for_digit(octet);
+        let half = |text: &str| text.len() * 2 == RECOVERY && text.bytes().all(letter);
         halves.into_iter().all(half)
     })
 }
@@ -422,6 +424,11 @@ fn is_dashed(text: &str) -> bool {
 const fn is_crockford(octet: u8) -> bool {
     octet.is_ascii_alphanumeric()
         && !matches!(octet.to_ascii_uppercase(), b'I' | b'L' | b'O' | b'U')
+}
+
+/// I, L and O, which are read as 1, 1 and 0.
+const fn is_taken_for_digit(octet: u8) -> bool {
+    matches!(octet.to_ascii_uppercase(), b'I' | b'L' | b'O')
 }
 
 /// The text without its last `chars` characters, and these.

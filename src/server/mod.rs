@@ -9,6 +9,7 @@ pub mod http;
 mod patience;
 mod person;
 pub mod radius;
+mod shares;
 pub mod tls;
 mod wiped;
 

@@ -22,9 +22,7 @@ pub enum StoreError {
     #[error("the store cannot commit: {0}")]
     Unavailable(String),
     /// The master key does not open this store.
-    #[error(
-        "the master key does not open this store; use the key file that `oncegate init` wrote beside it, or the backup of it"
-    )]
+    #[error("the master key does not open this store: it is of another store, or was exchanged")]
     WrongMasterKey,
     /// Another process has the store open.
     #[error("the store is in use by another oncegate process")]

@@ -67,6 +67,7 @@ pub mod backup;
 pub(crate) mod catch_up;
 mod check;
 mod closing;
+pub mod course;
 mod damage;
 mod error;
 mod floor;
@@ -115,8 +116,8 @@ pub use report::{
 pub use reseal::{Cursor, DataKeys};
 pub use seal::KeyPurpose;
 pub(crate) use transition::{
-    ADMINISTRATORS_ONLY, ALIAS_TAKEN, CARRIED, FROZEN, LOCKED_FOR_GOOD, NAME_IS_ALIAS, OWN_REMOVAL,
-    SEED_TAKEN, SHARED_WITH_CONSOLE,
+    ADMINISTRATORS_ONLY, ALIAS_TAKEN, CARRIED, COUNTS_TWICE, FROZEN, LINKED, LOCKED_FOR_GOOD,
+    NAME_IS_ALIAS, OWN_REMOVAL, OWN_TOKEN, SEED_TAKEN, SHARED_WITH_CONSOLE, TWIN,
 };
 pub use transition::{
     By, Change, DeviceAct, DraftAct, GroupAct, Import, Loaded, LoadedFile, Prepared, Prunable,

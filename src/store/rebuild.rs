@@ -13,6 +13,7 @@ use crate::model::audit::{ChangeEvent, Event};
 use crate::model::id::RequestId;
 use crate::secret::{SystemEntropy, random};
 use crate::store::closing::{Cause, Closing};
+use crate::store::course::STATE_EPOCH;
 use crate::store::error::disk;
 use crate::store::identity::raise_format;
 use crate::store::journal::{Appended, Appender, Batch};
@@ -127,7 +128,7 @@ impl Rebuild {
                 action: cause.action.to_owned(),
                 target,
                 user: None,
-                detail: Some(format!("{detail}; state epoch {epoch}")),
+                detail: Some(format!("{detail}{STATE_EPOCH}{epoch}")),
             }),
             changes: Vec::new(),
             writes,

@@ -93,6 +93,7 @@ pub fn repair(
     if let Some(fault) = &tail {
         anew.say_what_may_be_lost(&journal, end, fault)?;
         anew.done.closed = anew.made.close_codes(&mut appender, now, REPAIR)?;
+        let notified = anew.notified(end)?;
         // What is known of the store outside it may be about records that are lost.
         anew.made.begin_epoch(
             &mut appender,
@@ -100,7 +101,7 @@ pub fn repair(
             (REPAIR, now),
             "store".to_owned(),
             &format!("audit record {}: {}", fault.seq, fault.what),
-            Vec::new(),
+            notified,
         )?;
     }
     anew.look_over()?;
@@ -369,6 +370,20 @@ impl Anew {
             ));
         }
         Ok(())
+    }
+
+    /// Notices about lost records are not those about the records that take their numbers.
+    fn notified(&self, end: Head) -> Result<Vec<RowWrite>, StoreError> {
+        let snapshot = Snapshot::of(&self.made.file)?;
+        let row = snapshot.get(&self.made.sealer, Table::Settings, record::NOTIFIED)?;
+        let octets: Option<[u8; 8]> = row.and_then(|row| row.try_into().ok());
+        let done = octets.map(u64::from_be_bytes).filter(|seq| *seq > end.seq);
+        let write = done.map(|_| RowWrite {
+            table: Table::Settings,
+            key: record::NOTIFIED.to_vec(),
+            value: Some(end.seq.max(1).to_be_bytes().to_vec()),
+        });
+        Ok(write.into_iter().collect())
     }
 
     /// Says what the newest records may have held.

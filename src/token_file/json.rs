@@ -217,6 +217,7 @@ enum Keycloak {
 #[derive(Deserialize)]
 struct KeycloakUser {
     username: String,
+    enabled: Option<bool>,
     #[serde(default)]
     credentials: Vec<KeycloakCredential>,
 }
@@ -266,6 +267,11 @@ pub(super) fn keycloak(text: &str) -> Result<Tokens, Fault> {
                 1
             };
             if credential.r#type != "otp" {
+                continue;
+            }
+            if user.enabled == Some(false) {
+                let what = "the user of the token is disabled there";
+                tokens.add(Err(Fault::new(line, Remedy::LeaveOut.of(what))));
                 continue;
             }
             let secret = credential.secret().unwrap_or_default();

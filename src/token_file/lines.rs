@@ -4,7 +4,8 @@ use crate::otp::{Algorithm, Digits, Period};
 use crate::otpauth::OtpAuth;
 use crate::secret::SecretBytes;
 use crate::token_file::{
-    Fault, Format, Found, Knows, Moves, Parts, Remedy, Said, Tokens, base32_key, hex_key, key,
+    Caution, Fault, Format, Found, Knows, Moves, Parts, Remedy, Said, Tokens, base32_key, hex_key,
+    is_some_drift, key,
 };
 use crate::wire::Reader;
 
@@ -20,7 +21,7 @@ pub(super) fn format(text: &str) -> Option<Format> {
         && first.split_whitespace().count() >= 4
     {
         Some(Format::UsersOath)
-    } else if text.contains("TOTP-Secret") {
+    } else if text.contains(SECRET) || text.contains(KEY) {
         Some(Format::FreeRadius)
     } else if base32_key(first).is_ok() && text.lines().any(|line| line.starts_with("\" ")) {
         Some(Format::GoogleAuthenticator)
@@ -301,7 +302,28 @@ pub(super) fn users_oath(text: &str) -> Tokens {
     tokens
 }
 
-/// `alice TOTP-Secret := "BASE32"`; other lines belong to users without a token.
+/// The value of an attribute in a line of a `users` file.
+fn value_of<'l>(line: &'l str, name: &str) -> Option<&'l str> {
+    // Not the end of a longer name: `Post-Auth-Type`.
+    let goes_on = |one: char| one.is_ascii_alphanumeric() || one == '-';
+    let mut places = line.match_indices(name);
+    let place = places.find(|(at, _)| {
+        !line
+            .get(..*at)
+            .is_some_and(|before| before.ends_with(goes_on))
+    });
+    let rest = line.get(place?.0 + name.len()..)?;
+    let rest = rest
+        .trim_start()
+        .trim_start_matches([':', '+', '='])
+        .trim_start();
+    match rest.strip_prefix('"') {
+        Some(quoted) => quoted.split('"').next(),
+        None => rest.split([',', ' ', '\t']).next(),
+    }
+}
+
+/// `alice TOTP-Secret := "BASE32"` or `TOTP-Key := 0xHEX`; other lines belong to users without a token.
 pub(super) fn freeradius(text: &str) -> Tokens {
     let mut tokens = Tokens::default();
     let mut user = "";
@@ -309,23 +331,33 @@ pub(super) fn freeradius(text: &str) -> Tokens {
         if !line.starts_with(char::is_whitespace) {
             user = line.split_whitespace().next().unwrap_or_default();
         }
-        let Some((_, secret)) = line.split_once("TOTP-Secret") else {
+        let key = match (value_of(line, SECRET), value_of(line, KEY)) {
+            (Some(secret), _) => base32_key(secret),
+            (None, Some(hex)) => match hex.strip_prefix("0x").or_else(|| hex.strip_prefix("0X")) {
+                Some(digits) => hex_key(digits),
+                None => Err("secret: a TOTP-Key is 0x and hexadecimal digits".to_owned()),
+            },
+            (None, None) => continue,
+        };
+        let is_rejected = |kind: &str| kind.eq_ignore_ascii_case("Reject");
+        if value_of(line, "Auth-Type").is_some_and(is_rejected) {
+            let what = "the user of the token is always rejected there (Auth-Type)";
+            tokens.add(Err(Fault::new(number, Remedy::LeaveOut.of(what))));
             continue;
-        };
-        let secret = secret
-            .trim_start()
-            .trim_start_matches([':', '+', '='])
-            .trim_start();
-        let secret = match secret.strip_prefix('"') {
-            Some(quoted) => quoted.split('"').next(),
-            None => secret.split([',', ' ', '\t']).next(),
-        };
+        }
+        if value_of(line, "Expiration").is_some() {
+            let what = "the user of the token ends there (Expiration)";
+            tokens.add(Err(Fault::new(number, Remedy::LeaveOut.of(what))));
+            continue;
+        }
         let parts = Parts {
             user: Some(user.trim_matches('"')),
             kind: "totp",
             ..Parts::default()
         };
-        tokens.add(parts.found(number, base32_key(secret.unwrap_or_default())));
+        let drifts = value_of(line, "TOTP-Time-Offset").is_some_and(is_some_drift);
+        let cautions = [drifts.then_some(Caution::Drift), None];
+        tokens.add_with(parts.found(number, key), cautions);
     }
     tokens
 }
@@ -349,6 +381,13 @@ pub(super) fn google_authenticator(text: &str, said: &Said) -> Result<Tokens, Fa
         counter,
         ..Parts::default()
     };
-    tokens.add(parts.found(number, base32_key(secret)));
+    // Steps of time.
+    let drifts = counter.is_none() && option("TIME_SKEW").is_some_and(is_some_drift);
+    let cautions = [drifts.then_some(Caution::Drift), None];
+    tokens.add_with(parts.found(number, base32_key(secret)), cautions);
     Ok(tokens)
 }
+
+/// Attributes of `rlm_totp` that hold a key.
+const SECRET: &str = "TOTP-Secret";
+const KEY: &str = "TOTP-Key";

@@ -22,13 +22,16 @@
 //! | keycloak | realm export |
 //!
 //! Invariants: a fault names the line, never the content, which is a secret; a value out of range is a fault and
-//! not a default; what is no token of ours (Steam, a static password) is a fault, so that it is not missed.
+//! not a default; what is no token of ours (Steam, a static password) is a fault, so that it is not missed; a token
+//! that its own system takes no codes of (disabled, revoked, expired, for another use) is a fault, so that an import
+//! opens no way in that was closed.
 
 use crate::credential::Hash;
 use crate::model::id::Serial;
 use crate::otp::{Algorithm, Digits, Period, yubikey};
 use crate::otpauth::{MovingFactor, decode_base32};
 use crate::secret::{OtpKey, SecretBytes, SecretString};
+use crate::time::UnixTime;
 
 mod json;
 mod lines;
@@ -131,6 +134,17 @@ pub enum Remedy {
     ExportPlain,
     /// Take the DTD out.
     DropDtd,
+    /// Leave it out: it is as the file says, and not for use.
+    LeaveOut,
+}
+
+/// What a file says of a token that is not taken over with it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Caution {
+    /// Its clock is off.
+    Drift,
+    /// It ends some day.
+    Ends,
 }
 
 /// What is wrong, wherever it stands.
@@ -163,6 +177,8 @@ pub struct Tokens {
     pub faults: Vec<Fault>,
     /// Hashes of PINs and passwords in a form that cannot be verified.
     pub unknown_hashes: u64,
+    /// What is not taken over of those that were found, with their lines.
+    pub cautions: Vec<(usize, Caution)>,
 }
 
 impl Tokens {
@@ -189,6 +205,58 @@ impl Tokens {
             Err(fault) => self.faults.push(fault),
         }
     }
+
+    /// The same with what is not taken over of it.
+    fn add_with(&mut self, one: Result<Found, Fault>, cautions: [Option<Caution>; 2]) {
+        let line = one.as_ref().map_or(0, |found| found.line);
+        let before = self.found.len();
+        self.add(one);
+        if self.found.len() > before {
+            let cautions = cautions.into_iter().flatten();
+            self.cautions
+                .extend(cautions.map(|caution| (line, caution)));
+        }
+    }
+}
+
+/// Whether a token of these dates ends some day; or why it is not for use.
+fn ends(start: Option<&str>, end: Option<&str>, now: UnixTime) -> Result<bool, Wrong> {
+    // Without an offset the time is UTC, as RFC 6030 has it.
+    let instant = |text: &str| {
+        let time = UnixTime::parse_rfc3339(text);
+        let time = time.or_else(|| UnixTime::parse_rfc3339(&format!("{text}Z")));
+        time.ok_or_else(|| Wrong::from("dates of validity: as 2030-12-31T00:00:00Z"))
+    };
+    let date = |text: Option<&str>| {
+        let text = text.map(str::trim).filter(|text| !text.is_empty());
+        text.map(instant).transpose()
+    };
+    let (start, end) = (date(start)?, date(end)?);
+    if start.is_some_and(|start| start > now) {
+        return Err(Remedy::LeaveOut.of("the token is not valid yet"));
+    }
+    if end.is_some_and(|end| end <= now) {
+        return Err(Remedy::LeaveOut.of("the token has expired"));
+    }
+    Ok(end.is_some())
+}
+
+/// Whether a clock is off by this many seconds, as privacyIDEA measures them: to the start of the step that a code
+/// was of, so that a clock that is right is less than a step behind.
+fn is_off(found: &Found, seconds: &str) -> bool {
+    let Moves::Time(period) = found.moving_factor else {
+        return false;
+    };
+    let whole = seconds.trim().split('.').next().unwrap_or_default();
+    let right = 1 - i64::from(period.as_secs())..=0;
+    !whole
+        .parse::<i64>()
+        .is_ok_and(|whole| right.contains(&whole))
+}
+
+/// Whether a number of seconds or steps is another than 0. What is no number may be one.
+fn is_some_drift(number: &str) -> bool {
+    number.trim().parse::<i64>() != Ok(0)
 }
 
 /// What a file does not say of itself.
@@ -200,6 +268,8 @@ pub struct Said {
     pub period: Option<Period>,
     /// The pre-shared key (hex or base64) or the password of a PSKC file.
     pub key: Option<SecretString>,
+    /// The present time, for tokens that begin or end.
+    pub now: UnixTime,
 }
 
 /// A format.
@@ -298,7 +368,7 @@ pub fn read(text: &str, format: Format, said: &Said) -> Result<Tokens, Fault> {
         Format::Keycloak => json::keycloak(text),
         Format::Pskc => pskc::read(text, said),
         Format::SafeNet => xml::safenet(text),
-        Format::PrivacyIdeaYaml => yaml::privacyidea(text),
+        Format::PrivacyIdeaYaml => yaml::privacyidea(text, said),
         Format::Entra
         | Format::Oath
         | Format::Duo

@@ -1,7 +1,8 @@
 //! PSKC (RFC 6030): plain values, a pre-shared key, or a password by PBKDF2 (RFC 8018).
 //!
 //! Invariant: the MAC of an encrypted value is checked before it is decrypted (RFC 6030 s6.1.1); one without a MAC
-//! is refused.
+//! is refused. A key whose Policy does not let it make one-time passwords now, or says what is not known, is refused
+//! (RFC 6030 s5).
 
 use aes::cipher::{BlockModeDecrypt as _, KeyIvInit as _, block_padding::Pkcs7};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -11,8 +12,12 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::secret::{OtpKey, SecretBytes, SecretString};
+use crate::time::UnixTime;
 use crate::token_file::xml::{attribute, child, children, document, line, text};
-use crate::token_file::{Fault, Found, Lines, Parts, Remedy, Said, Tokens, Wrong, key};
+use crate::token_file::{
+    Caution, Fault, Found, Lines, Moves, Parts, Remedy, Said, Tokens, Wrong, ends, is_off,
+    is_some_drift, key,
+};
 
 pub(super) fn read(source: &str, said: &Said) -> Result<Tokens, Fault> {
     let document = document(source)?;
@@ -20,15 +25,98 @@ pub(super) fn read(source: &str, said: &Said) -> Result<Tokens, Fault> {
     let opening = opening(container, said, &lines)?;
     let mut tokens = Tokens::default();
     for package in children(container, "KeyPackage") {
-        tokens.add(match child(package, &["Key"]) {
-            Some(found) => {
-                let number = line(found, &lines);
-                token(package, (found, number), opening.as_ref())
+        let Some(found) = child(package, &["Key"]) else {
+            let number = line(package, &lines);
+            tokens.add(Err(Fault::new(number, "the package has no Key")));
+            continue;
+        };
+        let ends = match allowed((package, found), &lines, said.now) {
+            Ok(ends) => ends,
+            Err(fault) => {
+                tokens.add(Err(fault));
+                continue;
             }
-            None => Err(Fault::new(line(package, &lines), "the package has no Key")),
-        });
+        };
+        let number = line(found, &lines);
+        let token = token(package, (found, number), opening.as_ref());
+        let drift = text(found, &["Data", "TimeDrift", "PlainValue"]);
+        let drifts = matches!((&token, drift), (Ok(token), Some(drift)) if drifts(token, drift));
+        let cautions = [
+            ends.then_some(Caution::Ends),
+            drifts.then_some(Caution::Drift),
+        ];
+        tokens.add_with(token, cautions);
     }
     Ok(tokens)
+}
+
+/// Whether the key ends some day; or why it makes no one-time passwords now, by its Policy and the dates of its device.
+fn allowed(
+    (package, found): (Node<'_, '_>, Node<'_, '_>),
+    lines: &Lines,
+    now: UnixTime,
+) -> Result<bool, Fault> {
+    let mut ends = false;
+    for device in children(package, "DeviceInfo") {
+        for name in ["StartDate", "ExpiryDate"] {
+            for date in children(device, name) {
+                ends |= dated(date, lines, now)?;
+            }
+        }
+    }
+    for policy in children(found, "Policy") {
+        let (mut for_codes, mut other_use) = (false, None);
+        for rule in policy.children().filter(Node::is_element) {
+            let number = line(rule, lines);
+            let fault = |what: &str| Err(Fault::new(number, Remedy::LeaveOut.of(what)));
+            match rule.tag_name().name().to_ascii_lowercase().as_str() {
+                "startdate" | "expirydate" => ends |= dated(rule, lines, now)?,
+                "keyusage" => {
+                    let usage = rule.text().unwrap_or_default().trim();
+                    if usage.eq_ignore_ascii_case("OTP") {
+                        for_codes = true;
+                    } else {
+                        other_use = other_use.or(Some(number));
+                    }
+                }
+                // A PIN of the device itself is no matter of the server.
+                "pinpolicy" => match attribute(rule, "PINUsageMode") {
+                    None => {}
+                    Some(mode) if mode.eq_ignore_ascii_case("Local") => {}
+                    Some(_) => return fault("Policy: the codes have a PIN of the device in them"),
+                },
+                "numberoftransactions" => {
+                    return fault("Policy: the key is for a number of logins only");
+                }
+                _ => return fault("Policy: a rule that is not known; the key is not for use"),
+            }
+        }
+        if let Some(number) = other_use.filter(|_| !for_codes) {
+            let what = "Policy: the key is not for one-time passwords (KeyUsage)";
+            return Err(Fault::new(number, Remedy::LeaveOut.of(what)));
+        }
+    }
+    Ok(ends)
+}
+
+/// Whether this `StartDate` or `ExpiryDate` ends the key some day; or why the key is not for use.
+fn dated(date: Node<'_, '_>, lines: &Lines, now: UnixTime) -> Result<bool, Fault> {
+    let is_end = date.tag_name().name().eq_ignore_ascii_case("ExpiryDate");
+    let text = date.text();
+    let ends = if is_end {
+        ends(None, text, now)
+    } else {
+        ends(text, None, now)
+    };
+    ends.map_err(|wrong| Fault::new(line(date, lines), wrong))
+}
+
+/// Whether a clock is off: by steps, or as privacyIDEA writes it, by seconds with a decimal point.
+fn drifts(token: &Found, drift: &str) -> bool {
+    if drift.contains('.') {
+        return is_off(token, drift);
+    }
+    matches!(token.moving_factor, Moves::Time(_)) && is_some_drift(drift)
 }
 
 fn token(

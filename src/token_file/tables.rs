@@ -35,13 +35,7 @@ pub(super) fn format(text: &str) -> Option<Format> {
     match *columns.as_slice() {
         [start, ..] if start.eq_ignore_ascii_case("LOGGING START") => Some(Format::Yubico),
         _ if is_keyring(&columns) => Some(Format::Yubico),
-        [upn, serial, key, ..]
-            if upn.eq_ignore_ascii_case("upn")
-                && serial.eq_ignore_ascii_case("serial number")
-                && key.eq_ignore_ascii_case("secret key") =>
-        {
-            Some(Format::Entra)
-        }
+        _ if Entra::of(&columns).is_some_and(Entra::is_whole) => Some(Format::Entra),
         [_, key] if is_hex(key) && first.contains('\t') => Some(Format::Feitian),
         [_, key, counter] if is_hex(key) && is_number(counter) => Some(Format::Duo),
         // A line without a counter may be of either; another line tells.
@@ -65,8 +59,15 @@ pub(super) fn read(text: &str, format: Format, said: &Said) -> Result<Tokens, Fa
         let what = "the file does not say how long a code lasts: 30 or 60 seconds";
         return Err(Fault::new(1, Remedy::NamePeriod.of(what)));
     }
+    let mut entra = Entra::USUAL;
     for (number, line) in rows(text) {
         let columns = fields(line);
+        if format == Format::Entra
+            && let Some(heading) = Entra::of(&columns)
+        {
+            entra = heading;
+            continue;
+        }
         let first = columns.first().copied().unwrap_or_default();
         if ["upn", "logging start"]
             .iter()
@@ -76,6 +77,7 @@ pub(super) fn read(text: &str, format: Format, said: &Said) -> Result<Tokens, Fa
         }
         let token = match format {
             Format::Yubico => yubico(&columns),
+            Format::Entra => Ok(entra.token(&columns)),
             _ => Ok(token(format, &columns, asked.as_deref())),
         };
         let token = token.map_err(|what| Fault::new(number, what));
@@ -93,52 +95,92 @@ fn field<'t>(columns: &[&'t str], index: usize) -> Option<&'t str> {
 /// The columns of each format.
 fn token<'t>(format: Format, columns: &[&'t str], period: Option<&'t str>) -> Token<'t> {
     let at = |index| field(columns, index);
-    let (key, parts) = match format {
-        Format::PrivacyIdeaCsv => {
-            let parts = Parts {
-                user: at(0),
-                serial: at(1),
-                kind: at(3).unwrap_or("hotp"),
-                digits: at(4),
-                period: at(5),
-                ..Parts::default()
-            };
-            (2, parts)
-        }
-        Format::Entra => {
-            let parts = Parts {
-                user: at(0),
-                serial: at(1),
-                kind: "totp",
-                period: at(3),
-                ..Parts::default()
-            };
-            (2, parts)
-        }
-        _ => {
-            let (kind, counter) = match format {
-                Format::Feitian => ("totp", None),
-                Format::Duo => ("hotp", at(2)),
-                _ => (at(2).unwrap_or("hotp"), at(4)),
-            };
-            let parts = Parts {
-                serial: at(0),
-                kind,
-                digits: at(3),
-                period: period.or_else(|| at(4)),
-                counter,
-                ..Parts::default()
-            };
-            (1, parts)
-        }
-    };
-    let key = at(key).unwrap_or_default();
-    let key = if format == Format::Entra {
-        base32_key(key)
+    let (key, parts) = if format == Format::PrivacyIdeaCsv {
+        let parts = Parts {
+            user: at(0),
+            serial: at(1),
+            kind: at(3).unwrap_or("hotp"),
+            digits: at(4),
+            period: at(5),
+            ..Parts::default()
+        };
+        (2, parts)
     } else {
-        hex_key(key)
+        let (kind, counter) = match format {
+            Format::Feitian => ("totp", None),
+            Format::Duo => ("hotp", at(2)),
+            _ => (at(2).unwrap_or("hotp"), at(4)),
+        };
+        let parts = Parts {
+            serial: at(0),
+            kind,
+            digits: at(3),
+            period: period.or_else(|| at(4)),
+            counter,
+            ..Parts::default()
+        };
+        (1, parts)
     };
-    (parts, key)
+    (parts, hex_key(at(key).unwrap_or_default()))
+}
+
+/// Where the columns of an Entra file are.
+#[derive(Clone, Copy)]
+struct Entra {
+    upn: Option<usize>,
+    serial: Option<usize>,
+    key: usize,
+    period: Option<usize>,
+    hash: Option<usize>,
+}
+
+impl Entra {
+    /// `upn,serial number,secret key,time interval,...`.
+    const USUAL: Self = Self {
+        upn: Some(0),
+        serial: Some(1),
+        key: 2,
+        period: Some(3),
+        hash: None,
+    };
+
+    /// By the heading, which names them in any order; `None`: the line is no heading.
+    fn of(columns: &[&str]) -> Option<Self> {
+        // Nothing is copied: a row that is no heading holds a key.
+        let is = |column: &str, name: &str| {
+            let letters = column.chars().filter(char::is_ascii_alphanumeric);
+            let letters = letters.map(|letter| letter.to_ascii_lowercase());
+            letters.eq(name.chars())
+        };
+        let place = |name: &str| columns.iter().position(|column| is(column, name));
+        let found = Self {
+            upn: place("upn"),
+            serial: place("serialnumber"),
+            key: place("secretkey")?,
+            period: place("timeinterval"),
+            hash: place("hashfunction"),
+        };
+        (found.upn.is_some() || found.serial.is_some()).then_some(found)
+    }
+
+    /// Whether the heading is that of Entra and of no other file.
+    const fn is_whole(self) -> bool {
+        self.upn.is_some() && self.serial.is_some()
+    }
+
+    fn token<'t>(self, columns: &[&'t str]) -> Token<'t> {
+        let at = |place: Option<usize>| place.and_then(|index| field(columns, index));
+        let parts = Parts {
+            user: at(self.upn),
+            serial: at(self.serial),
+            kind: "totp",
+            algorithm: at(self.hash),
+            period: at(self.period),
+            ..Parts::default()
+        };
+        let key = at(Some(self.key)).unwrap_or_default();
+        (parts, base32_key(key))
+    }
 }
 
 /// `serial,public identity,private identity,AES key,...`: Yubico's own format, and that of `ykksm`.

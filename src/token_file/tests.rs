@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 
+mod states;
+
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/imports")
 }
@@ -26,6 +28,7 @@ fn said(file: &str) -> Said {
         user: Some("alice".to_owned()),
         period: Some(Period::THIRTY),
         key: key.map(SecretString::from),
+        now: UnixTime::EPOCH,
     }
 }
 

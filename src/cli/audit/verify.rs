@@ -1,16 +1,20 @@
 //! `oncegate audit verify`: the chain by itself, and against heads that were signed before.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::api::{AuditCompared, AuditHeads, CompareAudit, VerifyAudit};
+use crate::api::{
+    AuditCompared, AuditEvent, AuditHeads, AuditQuery, CompareAudit, ListAudit, VerifyAudit,
+};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output;
-use crate::cli::output::printable;
+use crate::cli::output::{local_time, printable};
 use crate::cli::store::fix_of_journal;
 use crate::cli::transport::Transport;
+use crate::store::course::{BEGINNINGS, epoch_begun};
 use crate::store::heads::SignedHead;
 
 #[derive(Debug, Args)]
@@ -70,8 +74,7 @@ async fn against(
     key: Option<&str>,
 ) -> Result<Exit, CliError> {
     let text = std::fs::read_to_string(file).map_err(|error| {
-        CliError::unavailable(format!("{} cannot be read: {error}", file.display()))
-            .remedy("name the file of `audit.heads`, or a copy of it")
+        CliError::unreadable(file, &error).remedy("name the file of `audit.heads`, or a copy of it")
     })?;
     let heads = signed(file, &text, key)?;
     let mut all: Option<AuditCompared> = None;
@@ -111,7 +114,10 @@ async fn against(
             "compare the key with the one that was noted when the file was begun: --key BASE64",
         ));
     }
-    context.out.show(&all, described)?;
+    let course = other_course(api, &heads, all.different).await?;
+    context
+        .out
+        .show(&all, |all| described(all, course.as_deref()))?;
     Ok(if all.different.is_none() {
         Exit::Done
     } else {
@@ -119,9 +125,70 @@ async fn against(
     })
 }
 
-fn described(all: &AuditCompared) -> String {
+/// What the trail says of why it does not hold the record of a head: a restore, an accepted rollback or a repair that began
+/// a later state epoch than the one in which the head was signed.
+async fn other_course(
+    api: &Transport,
+    heads: &[SignedHead],
+    different: Option<u64>,
+) -> Result<Option<String>, CliError> {
+    let head = heads.iter().find(|head| Some(head.seq) == different);
+    let Some(head) = head else { return Ok(None) };
+    let mut found: Option<(u64, String)> = None;
+    for action in BEGINNINGS {
+        let query = AuditQuery {
+            action: Some(action.to_owned()),
+            limit: Some(1000),
+            ..AuditQuery::default()
+        };
+        let records = api.find::<ListAudit>(&query).await?.records;
+        let numbers: BTreeSet<u64> = records.iter().map(|record| record.seq).collect();
+        for record in records {
+            let AuditEvent::Change { detail, target, .. } = &record.event else {
+                continue;
+            };
+            // What lies before its own first record was there already: another course does not explain that.
+            let mut first = record.seq;
+            while numbers.contains(&first.wrapping_sub(1)) {
+                first -= 1;
+            }
+            let kept = target
+                .strip_prefix("record ")
+                .and_then(|kept| kept.parse::<u64>().ok());
+            if head.seq <= kept.unwrap_or(first - 1) {
+                continue;
+            }
+            let detail = detail.as_deref().unwrap_or_default();
+            let Some(epoch) = epoch_begun(detail).filter(|epoch| *epoch > head.epoch) else {
+                continue;
+            };
+            if found.as_ref().is_none_or(|(lowest, _)| epoch < *lowest) {
+                let said = format!(
+                    "Record {} was signed in state epoch {} at {}, and is not in the trail any more: record {} of {}, {action}, \
+                     says: {}.\n",
+                    head.seq,
+                    head.epoch,
+                    local_time(&head.time),
+                    record.seq,
+                    local_time(&record.time),
+                    printable(detail)
+                );
+                found = Some((epoch, said));
+            }
+        }
+    }
+    Ok(found.map(|(_, said)| said))
+}
+
+fn described(all: &AuditCompared, course: Option<&str>) -> String {
     let same = output::count(all.same, "signed head");
     match all.different {
+        Some(_) if course.is_some() => format!(
+            "{}Before it the trail holds {same}. The records behind what was gone back to are lost.\n\
+             If you know of that, keep this file and let `audit.heads` name a new one; if not, keep all files as they are \
+             and compare them with a backup.\n",
+            course.unwrap_or_default()
+        ),
         None => {
             let mut text = format!("The trail is the one that was signed; it holds {same}.\n");
             if all.pruned > 0 {
@@ -158,7 +225,8 @@ fn signed(file: &Path, text: &str, key: Option<&str>) -> Result<Vec<SignedHead>,
             return Err(bad("the head is not signed by the key that it names"));
         }
         if key.is_some_and(|key| key != head.key) {
-            return Err(bad("the head is signed by another key than --key"));
+            return Err(bad("the head is signed by another key than --key")
+                .remedy("compare --key with the key that was noted when the file was begun"));
         }
         heads.push(head);
     }

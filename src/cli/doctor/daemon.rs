@@ -1,6 +1,7 @@
 //! What the daemon reports of itself, or the store that was opened in its place.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -21,6 +22,7 @@ use crate::cli::store;
 use crate::cli::transport::Transport;
 use crate::core::clock::Jump;
 use crate::core::courier::BreakerState;
+use crate::daemon::{make_directory, owner};
 use crate::model::message::Medium;
 use crate::net::{reachable, why_unreachable};
 use crate::policy::Policies;
@@ -33,6 +35,7 @@ pub(super) async fn daemon(
 ) -> Result<(), CliError> {
     let status = api.ask::<ShowStatus>(()).await?;
     health(report, &status);
+    jobs(report, &status, context);
     clock(report, &status);
     backup(report, &status, context);
     let gateways = api.ask::<ListGateways>(()).await?;
@@ -126,15 +129,6 @@ fn health(report: &mut Report, status: &Status) {
     if damaged == 0 && status.checkpoint.is_none() && sound {
         report.ok("store", "no row is known to be damaged");
     }
-    for job in &status.jobs {
-        if let Some(error) = &job.error {
-            report.warning(
-                "daemon",
-                format!("the background job `{}` failed: {error}", job.name),
-                "look at its log; it runs again at the time that `oncegate status` shows",
-            );
-        }
-    }
     for concern in &status.certificate {
         report.warning("cert", format!("the one in use: {concern}"), RENEW);
     }
@@ -148,6 +142,54 @@ fn health(report: &mut Report, status: &Status) {
             "look for a slow disk, or for a client that floods: oncegate tail",
         );
     }
+}
+
+/// What the daemon does beside requests, where it fails.
+fn jobs(report: &mut Report, status: &Status, context: &Context) {
+    for job in &status.jobs {
+        let Some(error) = &job.error else { continue };
+        let path = error.split_once(CANNOT_WRITE).map(|(path, _)| path);
+        // A directory that is missing was named with the key that names the file: one cause has one line.
+        let is_said = |path: &str| {
+            let mut said = report.0.iter();
+            said.any(|check| check.about == "config" && check.found.contains(path))
+        };
+        if path.is_some_and(is_said) {
+            continue;
+        }
+        report.warning(
+            "daemon",
+            format!("the background job `{}` failed: {error}", job.name),
+            fix_of_job(error, &context.dir),
+        );
+    }
+}
+
+/// What to do about a job that failed, by its cause.
+fn fix_of_job(error: &str, site: &Path) -> String {
+    let look = "look at its log; it runs again at the time that `oncegate status` shows";
+    let Some((path, cause)) = error.split_once(CANNOT_WRITE) else {
+        return look.to_owned();
+    };
+    let dir = Path::new(path).parent();
+    let Some(dir) = dir.filter(|dir| !dir.as_os_str().is_empty()) else {
+        return look.to_owned();
+    };
+    let shown = dir.display();
+    if cause.starts_with("No such file") {
+        return make_directory(site, dir);
+    }
+    // The unit of the package makes all but its own directory read-only.
+    if cause.starts_with("Read-only") {
+        return format!(
+            "systemctl edit oncegate, with the lines [Service] and ReadWritePaths={shown}; then systemctl restart \
+             oncegate"
+        );
+    }
+    if cause.starts_with("Permission denied") {
+        return format!("chown {} {shown}", owner(site));
+    }
+    look.to_owned()
 }
 
 /// Whether a backup was made, and not too long ago.
@@ -437,6 +479,8 @@ async fn listeners(report: &mut Report, status: &Status) {
     }
 }
 
+/// How jobs say that a file cannot be written: its path before it, the cause behind it.
+const CANNOT_WRITE: &str = " cannot be written: ";
 /// How many of the latest records are looked at for weak methods.
 const LATEST: usize = 1000;
 /// Days after which a backup is old.
@@ -445,3 +489,26 @@ const DAY: i64 = 86_400;
 /// What the service tolerates, in seconds.
 const CLOCK_BEHIND: i64 = 30;
 const CONNECT: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_cannot_write_has_a_command_by_its_cause() {
+        let site = Path::new("/nowhere/at/all");
+        let fix = |cause: &str| fix_of_job(&format!("/srv/x/log cannot be written: {cause}"), site);
+        let made = fix("No such file or directory (os error 2)");
+        assert_eq!(made, "install -d -o oncegate -m 0750 /srv/x");
+        let opened = fix("Read-only file system (os error 30)");
+        assert!(
+            opened.contains("systemctl edit oncegate") && opened.contains("ReadWritePaths=/srv/x")
+        );
+        assert_eq!(
+            fix("Permission denied (os error 13)"),
+            "chown oncegate /srv/x"
+        );
+        assert!(fix("No space left on device (os error 28)").contains("its log"));
+        assert!(fix_of_job("no answer", site).contains("its log"));
+    }
+}

@@ -1,6 +1,8 @@
 //! What the installation needs of other machines: names that resolve, and something that answers there.
 
+use std::fs::File;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -13,19 +15,23 @@ use crate::cli::doctor::report::Report;
 use crate::cli::error::CliError;
 use crate::cli::transport::Transport;
 use crate::config::sources::Origin;
-use crate::config::target::{Host, Target};
+use crate::config::target::{Host, Reach, Target, refusal};
 use crate::daemon::Site;
 
 /// Whether what is named in the configuration is found and answers.
 pub(super) async fn places(report: &mut Report, site: &Site) {
     let config = &site.config;
     let mut all: Vec<(&'static str, String, &Target)> = Vec::new();
+    // What asks a gateway refuses an address of this machine unless the configuration allows it; the others may be
+    // anywhere in the site.
+    let mut reaches = Vec::new();
     for gateway in &config.delivery.gateways {
         all.push((
             "delivery",
             format!("gateway {}", gateway.name),
             &gateway.target,
         ));
+        reaches.push(gateway.reach);
     }
     for source in &config.sources {
         let what = || format!("source {}", source.name);
@@ -41,7 +47,7 @@ pub(super) async fn places(report: &mut Report, site: &Site) {
                 let servers = sql.servers.iter().map(|server| &server.target);
                 all.extend(servers.map(|server| ("sources", what(), server)));
             }
-            Origin::File(_) => {}
+            Origin::File(people) => readable(report, &source.name, &people.path),
         }
     }
     let ship = &config.audit.ship;
@@ -51,42 +57,75 @@ pub(super) async fn places(report: &mut Report, site: &Site) {
     if let Some((_, target)) = &ship.http {
         all.push(("audit", "audit.ship_http".to_owned(), target));
     }
-    let found = join_all(all.iter().map(|(_, _, target)| look(target))).await;
-    let mut names = 0;
-    for ((about, what, target), found) in all.iter().zip(found) {
-        let (host, port) = match &target.host {
-            Host::Name(name) => (name.clone(), target.port),
-            Host::Address(address) => (address.to_string(), target.port),
-        };
-        match found {
-            Found::Answers => names += 1,
-            Found::NoName(why) => report.failure(
-                "dns",
-                format!("{what}: the name {host} leads nowhere: {why}"),
-                format!("getent hosts {host}; correct the name in oncegate.toml, or the resolver of this machine"),
-            ),
-            Found::Silent(why) => report.warning(
-                about,
-                format!("{what}: nothing answers at {host}, port {port}: {why}"),
-                format!("see that it runs and that the firewall lets this machine through: nc -vz {host} {port}"),
-            ),
-        }
-    }
-    if names > 0 && names == all.len() {
+    reaches.resize(all.len(), Reach::Private);
+    let looks = all.iter().zip(reaches);
+    let found = join_all(looks.map(|((_, _, target), reach)| look(target, reach))).await;
+    let answering = found.iter().filter(|found| matches!(found, Found::Answers));
+    if !all.is_empty() && answering.count() == all.len() {
         report.ok(
             "dns",
             "every name in the configuration is found and answers",
         );
     }
+    for ((about, what, target), found) in all.iter().zip(found) {
+        tell(report, (*about, what.as_str()), target, found);
+    }
+}
+
+/// What is wrong with a place, if something is.
+fn tell(report: &mut Report, (about, what): (&'static str, &str), target: &Target, found: Found) {
+    let (host, port) = match &target.host {
+        Host::Name(name) => (name.clone(), target.port),
+        Host::Address(address) => (address.to_string(), target.port),
+    };
+    match found {
+        Found::Answers => {}
+        Found::NoName(why) => report.failure(
+            "dns",
+            format!("{what}: the name {host} leads nowhere: {why}"),
+            format!("getent hosts {host}; correct the name in oncegate.toml, or the resolver of this machine"),
+        ),
+        Found::Refused(why, can_be_allowed) => report.failure(
+            about,
+            format!("{what}: {host} leads to {why}: it is not asked, and nothing is sent"),
+            if can_be_allowed {
+                format!("write `allow_private = true` into the table of {what} in oncegate.toml, then `oncegate reload`")
+            } else {
+                "name another host in oncegate.toml, then `oncegate reload`".to_owned()
+            },
+        ),
+        Found::Silent(why) => report.warning(
+            about,
+            format!("{what}: nothing answers at {host}, port {port}: {why}"),
+            format!("see that it runs and that the firewall lets this machine through: nc -vz {host} {port}"),
+        ),
+    }
+}
+
+/// Whether the file that a source reads its people from is one that can be read.
+fn readable(report: &mut Report, source: &str, path: &Path) {
+    let shown = path.display();
+    let why = match File::open(path).and_then(|file| file.metadata()) {
+        Err(error) => format!("{shown} cannot be read: {error}"),
+        Ok(about) if about.is_dir() => format!("{shown} is a directory"),
+        Ok(_) => return,
+    };
+    report.failure(
+        "sources",
+        format!("source {source}: {why}"),
+        format!("see that the system that writes it does, or correct `source.{source}.file` in oncegate.toml"),
+    );
 }
 
 enum Found {
     Answers,
     NoName(String),
+    /// An address that the daemon does not connect to, and whether the configuration can allow it.
+    Refused(String, bool),
     Silent(String),
 }
 
-async fn look(target: &Target) -> Found {
+async fn look(target: &Target, reach: Reach) -> Found {
     let addresses = match &target.host {
         Host::Address(address) => vec![SocketAddr::new(*address, target.port)],
         Host::Name(name) => {
@@ -99,6 +138,13 @@ async fn look(target: &Target) -> Found {
     };
     if addresses.is_empty() {
         return Found::NoName("it has no address".to_owned());
+    }
+    // One that is refused refuses the name as a whole, as where the daemon connects.
+    for address in &addresses {
+        if let Some(why) = refusal(address.ip(), reach) {
+            let can_be_allowed = refusal(address.ip(), Reach::Private).is_none();
+            return Found::Refused(format!("{}, {why}", address.ip()), can_be_allowed);
+        }
     }
     match timeout(PATIENCE, TcpStream::connect(addresses.as_slice())).await {
         Ok(Ok(_)) => Found::Answers,

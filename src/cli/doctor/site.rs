@@ -33,6 +33,10 @@ pub(in crate::cli) fn config(report: &mut Report, site: &Site) {
         let fix = fault.finding.help.clone().unwrap_or_default();
         report.failure("config", fault.finding.placed(), fix);
     }
+    for finding in daemon::unwritable_files(site) {
+        let fix = finding.help.clone().unwrap_or_default();
+        report.warning("config", finding.message, fix);
+    }
     if report.0.len() == before {
         report.ok("config", "no fault");
     }
@@ -59,6 +63,11 @@ pub(super) fn modes(report: &mut Report, site: &Site) {
     let before = report.0.len();
     private(report, &site.dir, "700");
     match &site.config.keys.master {
+        MasterKey::File(path) if is_missing(path) => report.failure(
+            "modes",
+            format!("there is no {}, the master key", path.display()),
+            daemon::PUT_KEY_BACK,
+        ),
         MasterKey::File(path) => private(report, path, "600"),
         MasterKey::Env(name) => report.warning(
             "modes",
@@ -123,7 +132,7 @@ pub(super) fn private(report: &mut Report, path: &Path, wanted: &str) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => report.failure(
             "modes",
             format!("there is no {shown}"),
-            "restore it from a backup, or correct its place in oncegate.toml",
+            "correct its place in oncegate.toml, or put it there again",
         ),
         Err(error) => report.failure(
             "modes",

@@ -35,6 +35,8 @@ struct Secret {
     line: u64,
     /// Hash of what kind of codes it makes.
     codes: u64,
+    /// Hash of what its steps are.
+    steps: u64,
     in_stock: bool,
 }
 
@@ -87,6 +89,7 @@ impl Seen {
             let secret = Secret {
                 line: row.line,
                 codes: self.state.hash_one(codes(factor)),
+                steps: self.state.hash_one(steps(factor)),
                 in_stock: user.is_stock(),
             };
             match self.secrets.entry(hash) {
@@ -111,12 +114,19 @@ impl Seen {
         let what = format!(
             "secret: the same as in line {line}; two tokens of one key would accept one code twice"
         );
-        if first.in_stock || second.in_stock {
-            Err(format!("{what}: leave one of them out"))
+        if first.steps != second.steps {
+            Err(format!(
+                "secret: the same as in line {line}, as another kind or with another period: what one of them has used \
+                 up says nothing about the other, so that used codes could be right again; leave one of them out, or \
+                 give it a key of its own"
+            ))
         } else if first.codes != second.codes {
             Err(format!(
-                "{what}, and as they make other codes, one cannot count for both users"
+                "secret: the same as in line {line}, with another algorithm or number of digits: one token of the key \
+                 cannot make both codes; leave one of them out, or give it a key of its own"
             ))
+        } else if first.in_stock || second.in_stock {
+            Err(format!("{what}: leave one of them out"))
         } else if link {
             Ok(Again::ForAnother)
         } else if make == Make::Tokens {
@@ -175,6 +185,18 @@ fn codes(factor: Option<&Brought>) -> impl Hash {
         })) => ("hotp", algorithm.as_str(), digits.get(), 0),
         Some(Brought::Yubikey { .. }) => ("yubikey", "", 0, 0),
         Some(Brought::Factor(Factor::Password(_))) | None => ("", "", 0, 0),
+    }
+}
+
+/// What the steps of a token are: a counter, steps of time of a length, or presses.
+fn steps(factor: Option<&Brought>) -> impl Hash {
+    match factor {
+        Some(Brought::Factor(Factor::Totp { parameters, .. })) => {
+            ("totp", parameters.period.as_secs())
+        }
+        Some(Brought::Factor(Factor::Hotp { .. })) => ("hotp", 0),
+        Some(Brought::Yubikey { .. }) => ("yubikey", 0),
+        Some(Brought::Factor(Factor::Password(_))) | None => ("", 0),
     }
 }
 

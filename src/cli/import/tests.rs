@@ -16,6 +16,7 @@ fn import() -> Import {
         on_conflict: OnConflict::Fail,
         link: false,
         unread: 0,
+        cautions: Vec::new(),
     }
 }
 
@@ -103,4 +104,48 @@ fn bad_rows_are_counted_and_the_first_are_told() {
         false,
     );
     assert_eq!((heading.bad, heading.heading.is_some()), (1, true));
+}
+
+/// What stands in the way is said as it is: where steps are others, one code is not right for both.
+#[test]
+fn a_key_that_counts_otherwise_is_refused_for_what_it_is() {
+    for (first, second, why) in [
+        (
+            "totp,,",
+            "hotp,,",
+            "as another kind or with another period: what one of them has used up says nothing about the other",
+        ),
+        (
+            "totp,30,",
+            "totp,60,",
+            "as another kind or with another period",
+        ),
+        (
+            "totp,,6",
+            "totp,,8",
+            "with another algorithm or number of digits",
+        ),
+        (
+            "totp,,",
+            "totp,,",
+            "two tokens of one key would accept one code twice",
+        ),
+    ] {
+        let text =
+            format!("user,secret,kind,period,digits\na,{SECRET},{first}\nb,{SECRET},{second}\n");
+        for link in [false, true] {
+            let source = Source::new(text.as_bytes());
+            let looked = look(source, Make::Tokens, &Ignore::Nothing, link);
+            if link && first == second {
+                assert_eq!((looked.bad, looked.twins.len()), (0, 1));
+                continue;
+            }
+            assert_eq!((looked.rows, looked.bad), (1, 1), "{first} {second}");
+            let fault = &looked.faults[0];
+            assert_eq!(fault.line, 3);
+            assert!(fault.what.contains(why), "{}", fault.what);
+            let both = fault.what.contains("accept one code twice");
+            assert_eq!(both, first == second, "{}", fault.what);
+        }
+    }
 }

@@ -18,8 +18,11 @@ use crate::cli::output;
 use crate::csv::{Fault, quoted};
 use crate::otp::Period;
 use crate::otpauth::encode_base32;
+use crate::time::{Clock as _, SystemClock};
 use crate::token_file;
-use crate::token_file::{FORMATS, Format, Found, Knows, Moves, Remedy, Said, Tokens, read};
+use crate::token_file::{
+    Caution, FORMATS, Format, Found, Knows, Moves, Remedy, Said, Tokens, read,
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct TokenImport {
@@ -104,6 +107,7 @@ impl TokenImport {
             user: self.user.clone().or_else(|| user_of(&import.file)),
             period: self.period,
             key: input::given_secret(None, self.key_stdin, ask)?,
+            now: SystemClock.now(),
         };
         let mut tokens = read(utf8, format, &said).map_err(|fault| {
             let place = Fault::new(fault.line as u64, fault.what);
@@ -126,6 +130,7 @@ impl TokenImport {
                 .note(&format!("Left out: {name}:{line}: {what}"));
         }
         self.import.unread = faults.len() as u64;
+        self.import.cautions = cautions(&tokens);
         let (text, lines) = rows(&tokens);
         let (text, lines) = (text.as_bytes(), lines.as_slice());
         let source = Source { text, lines };
@@ -158,6 +163,30 @@ fn notes(tokens: &Tokens, context: &Context) {
             "Into stock, since the file names no owner: {what}"
         ));
     }
+}
+
+/// What the file says of its tokens that is not taken over, one sentence for each kind.
+fn cautions(tokens: &Tokens) -> Vec<String> {
+    let kinds = [Caution::Drift, Caution::Ends].into_iter();
+    let sentences = kinds.filter_map(|kind| {
+        let these = tokens.cautions.iter().filter(|(_, one)| *one == kind);
+        let lines: Vec<usize> = these.map(|(line, _)| *line).collect();
+        let (count, first) = (lines.len(), lines.first()?);
+        let (what, next) = match kind {
+            Caution::Drift => (
+                "tokens with a clock that is off, which is not taken over",
+                "where a code is refused, resync the token by two codes: oncegate token resync SERIAL",
+            ),
+            Caution::Ends => (
+                "tokens with an end, which is not taken over",
+                "revoke them when it has come: oncegate token revoke SERIAL",
+            ),
+        };
+        Some(format!(
+            "{what}: {count}, the first of them in line {first}; {next}"
+        ))
+    });
+    sentences.collect()
 }
 
 /// What to do about a file of a format that is not read.
@@ -208,6 +237,9 @@ const fn words(remedy: Remedy) -> &'static str {
         Remedy::ExportAgain => "export it again",
         Remedy::ExportPlain => "export it without a password",
         Remedy::DropDtd => "take the DOCTYPE out of the file",
+        Remedy::LeaveOut => {
+            "leave these tokens out: --skip-bad, or change them where they come from and export again"
+        }
     }
 }
 

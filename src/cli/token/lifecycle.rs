@@ -77,6 +77,7 @@ pub(in crate::cli) struct Revoke {
 }
 
 #[derive(Debug, Args)]
+#[command(override_usage = "oncegate token link [OPTIONS] <SERIAL> <USER|--user <USER>>")]
 pub(in crate::cli) struct Link {
     /// Name of the token
     serial: String,
@@ -91,6 +92,7 @@ pub(in crate::cli) struct Link {
 }
 
 #[derive(Debug, Args)]
+#[command(override_usage = "oncegate token unlink [OPTIONS] <SERIAL> <USER|--user <USER>>")]
 pub(in crate::cli) struct Unlink {
     /// Name of the token
     serial: String,
@@ -124,6 +126,7 @@ pub(in crate::cli) struct Resync {
 
 /// A token from stock for a user.
 #[derive(Debug, Args)]
+#[command(override_usage = "oncegate token assign [OPTIONS] <SERIAL> <USER|--user <USER>>")]
 pub(in crate::cli) struct Assign {
     /// Name of the token
     serial: String,

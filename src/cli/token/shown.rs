@@ -83,7 +83,10 @@ pub(in crate::cli) fn table(tokens: &[Record]) -> Table {
         let accept = token.last_accept.as_deref().map(local_time);
         table.row([
             token.serial.clone(),
-            token.owner().to_owned(),
+            std::iter::once(token.owner())
+                .chain(token.linked.iter().map(String::as_str))
+                .collect::<Vec<_>>()
+                .join(", "),
             makes(token),
             match repaired(token) {
                 Some(repair) => format!("{} ({repair})", token.state),
@@ -107,6 +110,8 @@ pub(super) fn describe(token: &Record) -> String {
             .clone()
             .unwrap_or_else(|| "none: in stock".to_owned()),
     );
+    let linked = (!token.linked.is_empty()).then(|| token.linked.join(", "));
+    table.pair("counts for", linked);
     table.pair("type", makes(token));
     table.pair("public id", token.public_id.clone());
     table.pair("state", token.state.clone());

@@ -1,6 +1,6 @@
 //! What the daemon does beside requests: one file per job, one driver that runs them.
 //!
-//! A run that fails is logged and repeated at its time. A job that ends before the daemon does, by a
+//! A run that fails is repeated at its time, and logged as [`told`] says. A job that ends before the daemon does, by a
 //! panic too, makes the daemon not ready ([`crate::core::vital`]); nothing is restarted. How each job
 //! fares is in `oncegate status` ([`crate::core::jobs`]).
 
@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::core::rates;
 use crate::daemon::Site;
+use crate::daemon::jobs::told::{Line, Told};
 use crate::notify;
 use crate::server::http::App;
 use crate::server::radius;
@@ -22,6 +23,7 @@ use crate::service::Service;
 mod addresses;
 mod audit;
 pub(super) mod clock;
+mod cursor;
 mod heads;
 mod locks;
 mod outage;
@@ -32,6 +34,7 @@ mod sessions;
 mod ship;
 mod sources;
 mod tokens;
+mod told;
 mod webhooks;
 mod witness;
 
@@ -149,17 +152,24 @@ impl Driver<'_> {
         let vitals = Arc::clone(core.vitals());
         let name = job.name;
         let work = async move {
-            let mut pause = job.first;
+            let (mut pause, mut told) = (job.first, Told::default());
             loop {
                 let ends = shutdown.run_until_cancelled(sleep(pause)).await.is_none();
                 if ends && !job.at_end {
                     return;
                 }
                 let done = (job.run)(ends).await;
-                if let Err(error) = &done {
-                    tracing::warn!(job = name, error, "a background job failed");
-                }
                 let now = core.now();
+                let error = done.as_ref().err().map_or("", String::as_str);
+                match told.line(&done, now) {
+                    Some(Line::Fails(left_out)) => {
+                        tracing::warn!(job = name, error, left_out, "a background job failed");
+                    }
+                    Some(Line::Works(left_out)) => {
+                        tracing::info!(job = name, left_out, "a background job works again");
+                    }
+                    None => {}
+                }
                 core.jobs().ran(name, now, done, Some(now.plus(job.every)));
                 if ends {
                     return;

@@ -16,7 +16,7 @@ use crate::core::CoreError;
 use crate::model::id::Serial;
 use crate::model::issue::IssueRefusal;
 use crate::server::http::answer;
-use crate::store::StoreError;
+use crate::store::{COUNTS_TWICE, LINKED, OWN_TOKEN, StoreError, TWIN};
 
 /// Why a request has no answer of its own.
 #[derive(Debug)]
@@ -269,6 +269,23 @@ fn in_the_way(error: &AdminError) -> Failure {
     Failure::conflict(error.to_string()).advise(next)
 }
 
+/// What the state of a record does not allow, and what leads on where that is known.
+fn standing(why: &'static str) -> Failure {
+    let next = match why {
+        TWIN => {
+            "one token for a key is enough: `oncegate token list USER` shows it; remove it first to make another, its \
+             used codes stay used: oncegate token remove SERIAL"
+        }
+        LINKED => "nothing is left to do; `oncegate token show SERIAL` says for whom it counts",
+        COUNTS_TWICE => {
+            "`oncegate token show SERIAL` says for whom; an administrator ends that: oncegate token unlink SERIAL USER"
+        }
+        OWN_TOKEN => "it counts for its owner anyway; name the other user",
+        _ => return Failure::conflict(why),
+    };
+    Failure::conflict(why).advise(next)
+}
+
 impl From<AdminError> for Failure {
     fn from(error: AdminError) -> Self {
         match error {
@@ -276,7 +293,7 @@ impl From<AdminError> for Failure {
                 Self::malformed(format!("{field}: {message}"))
             }
             AdminError::NotFound(what) => Self::missing(what),
-            AdminError::Conflict(why) => Self::conflict(why),
+            AdminError::Conflict(why) => standing(why),
             AdminError::WrongState { .. } | AdminError::ClosedByRepair { .. } => {
                 Self::conflict(error.to_string())
             }
@@ -342,10 +359,14 @@ fn listed(what: &str) -> Option<&'static str> {
     Some(match what {
         "user" => "`oncegate user list` shows who there is",
         "token" => "`oncegate token list` shows which there are",
+        "link of this token" => {
+            "`oncegate token show` says for whom the token counts beside its owner"
+        }
+        "alias of this user" => "`oncegate user show` shows the aliases of a user",
         "client" => "`oncegate client list` shows which there are",
         "device" => "`oncegate token list` shows the tokens that devices carry",
         "group" => "`oncegate user list` shows the groups of users",
-        "outage" => "`oncegate outage show` shows the latest one",
+        "outage" => "none is declared that could be ended; `oncegate outage declare` declares one",
         "delegation" => "`oncegate delegation list` shows what is lent",
         "source" => "`oncegate source show` shows which are configured",
         "gateway" => "`oncegate delivery list` shows which are configured",

@@ -1,55 +1,15 @@
-//! Fair shares: connections of one address, requests of one key, tries of those who have none.
+//! Fair shares: requests of one key, tries of those who have none.
 //!
-//! Threats T20: one host that opens all the connections there are, and one application
-//! whose loop of failed requests fills the queue and the audit trail for all; a stranger who does the same at a
-//! form that needs no key. Each such form has tries of its own: a flood at one does not close the others.
+//! Threats T20: one application whose loop of failed requests fills the queue and the audit trail for all; a
+//! stranger who does the same at a form that needs no key. Each such form has tries of its own: a flood at one does not close the others.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::model::source::Source;
-
-/// Open connections by address, of IPv6 by /64.
-#[derive(Debug, Default)]
-pub(crate) struct Addresses(Mutex<HashMap<Source, usize>>);
-
-/// A connection's share; given back when dropped.
-#[derive(Debug)]
-pub(crate) struct Share {
-    addresses: Arc<Addresses>,
-    address: Source,
-}
-
-impl Addresses {
-    /// A share for one more connection, unless the address has `most` already.
-    pub(crate) fn share(self: &Arc<Self>, address: Source, most: usize) -> Option<Share> {
-        let mut open = self.0.lock().expect(UNPOISONED);
-        let count = open.entry(address).or_default();
-        if *count >= most {
-            return None;
-        }
-        *count += 1;
-        Some(Share {
-            addresses: Arc::clone(self),
-            address,
-        })
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        let mut open = self.addresses.0.lock().expect(UNPOISONED);
-        if let Some(count) = open.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.address);
-            }
-        }
-    }
-}
 
 /// Requests by client, as a virtual schedule: when the client's requests, each taking its even
 /// share of a second, would be done. Who is more than a second ahead waits.
@@ -171,33 +131,6 @@ mod tests {
 
     fn source(address: &str) -> Source {
         Source::from(address.parse::<IpAddr>().unwrap())
-    }
-
-    #[test]
-    fn an_address_has_its_share_and_gives_it_back() {
-        let addresses = Arc::new(Addresses::default());
-        let (here, there) = (source("192.0.2.1"), source("192.0.2.2"));
-        let first = addresses.share(here, 2);
-        let second = addresses.share(here, 2);
-        assert!(first.is_some() && second.is_some());
-        assert!(addresses.share(here, 2).is_none());
-        assert!(addresses.share(there, 2).is_some());
-        drop(second);
-        assert!(addresses.share(here, 2).is_some());
-        drop(first);
-        assert!(addresses.0.lock().unwrap().is_empty());
-    }
-
-    #[test]
-    fn a_network_of_ipv6_is_one_address() {
-        let addresses = Arc::new(Addresses::default());
-        let share = |address: &str| addresses.share(source(address), 1);
-        let first = share("2001:db8:1:2::1");
-        assert!(first.is_some());
-        assert!(share("2001:db8:1:2:ffff:ffff:ffff:ffff").is_none());
-        assert!(share("2001:db8:1:3::1").is_some());
-        let mapped = share("::ffff:192.0.2.1");
-        assert!(mapped.is_some() && share("192.0.2.1").is_none());
     }
 
     #[test]

@@ -39,11 +39,12 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tower::{Layer as _, ServiceExt as _};
 
+use crate::model::source::Source;
 use crate::server::http::App;
 use crate::server::http::error::Failure;
-use crate::server::http::fairness::Share;
 use crate::server::http::origin::Peer;
 use crate::server::patience::{PAUSE, Patience, STALL};
+use crate::server::shares::Share;
 use crate::server::wiped::Wiped;
 
 /// An answer that goes on as long as its reader wants, marked in its extensions: it does not keep a connection that
@@ -269,7 +270,7 @@ struct Seat {
     number: u64,
     was_answered: bool,
     /// Beside those of the connection.
-    _own: Option<(OwnedSemaphorePermit, Share)>,
+    _own: Option<(OwnedSemaphorePermit, Share<Source>)>,
 }
 
 impl Seat {
@@ -284,7 +285,7 @@ impl Seat {
             let share = streams
                 .app
                 .addresses()
-                .share(streams.address.into(), most)?;
+                .share(Source::from(streams.address).site(), most)?;
             Some((place, share))
         };
         let number = state.next;

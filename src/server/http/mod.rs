@@ -49,6 +49,7 @@ use crate::config::compat::Compat;
 use crate::core::Core;
 use crate::explain::Explain;
 use crate::login::Login;
+use crate::model::source::Source;
 use crate::secret::Key256;
 use crate::secret::{SecretBytes, SecretString};
 use crate::server::Info;
@@ -57,6 +58,7 @@ use crate::server::http::error::Failure;
 use crate::server::http::route::Routes;
 use crate::server::person::person;
 use crate::server::radius::Disconnects;
+use crate::server::shares::Shares;
 use crate::server::tls::Tls;
 use crate::service::Service;
 use crate::store::Store;
@@ -115,8 +117,8 @@ pub type SiteFiles = Box<dyn Fn() -> Result<Vec<SiteFile>, String> + Send + Sync
 pub enum RotateError {
     /// It is not in a file of the installation, but here.
     NotInAFile(String),
-    /// What went wrong.
-    Failed(String),
+    /// What went wrong, and what to do next.
+    Failed(String, String),
 }
 
 /// Exchanges the master key; answers with the files of the new one and of the former one.
@@ -168,9 +170,9 @@ pub struct App {
     links: fairness::Tries,
     sign_ins: fairness::Tries,
     console_sign_ins: fairness::Tries,
-    addresses: Arc<fairness::Addresses>,
+    addresses: Arc<Shares<Source>>,
     started: Instant,
-    document: String,
+    document: OnceLock<String>,
     pages: OnceLock<Pages>,
     console_links: OnceLock<ConsoleLinks>,
 }
@@ -178,7 +180,6 @@ pub struct App {
 impl App {
     /// The front end's state.
     pub fn new(service: Arc<Service>, limits: Limits, info: Info) -> Arc<Self> {
-        let document = openapi().to_string();
         Arc::new(Self {
             disconnects: Arc::new(Disconnects::new(Arc::clone(&service.core))),
             service,
@@ -213,7 +214,7 @@ impl App {
             console_sign_ins: fairness::Tries::of_sign_ins(),
             addresses: Arc::default(),
             started: Instant::now(),
-            document,
+            document: OnceLock::new(),
             pages: OnceLock::new(),
             console_links: OnceLock::new(),
         })
@@ -435,7 +436,7 @@ impl App {
         &self.console_sign_ins
     }
 
-    pub(crate) const fn addresses(&self) -> &Arc<fairness::Addresses> {
+    pub(crate) const fn addresses(&self) -> &Arc<Shares<Source>> {
         &self.addresses
     }
 
@@ -496,8 +497,9 @@ impl App {
         ours.map(ToString::to_string).collect()
     }
 
-    pub(crate) const fn document(&self) -> &String {
-        &self.document
+    /// The description of the API: made when it is asked for, since it is large.
+    pub(crate) fn document(&self) -> &String {
+        self.document.get_or_init(|| openapi().to_string())
     }
 }
 

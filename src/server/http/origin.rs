@@ -23,6 +23,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use ipnet::IpNet;
 
+use crate::model::source::Source;
 use crate::server::http::App;
 use crate::server::http::error::Failure;
 
@@ -97,7 +98,7 @@ pub(super) async fn located(app: &App, mut request: Request, next: Next) -> Resp
         None => None,
         Some(address) => {
             let most = app.connections_of(address);
-            match app.addresses().share(address.into(), most) {
+            match app.addresses().share(Source::from(address).site(), most) {
                 Some(share) => Some(share),
                 None => return Failure::CROWDED.into_response(),
             }

@@ -141,7 +141,8 @@ pub(crate) struct Routes {
     scim: Router<Arc<App>>,
     device: Router<Arc<App>>,
     admin: Router<Arc<App>>,
-    description: Description,
+    /// Each adds what is said of its call: routers are made without it.
+    described: Vec<fn(&mut Description)>,
 }
 
 impl Routes {
@@ -186,7 +187,7 @@ impl Routes {
             }
         };
         *router = std::mem::take(router).route(path, route);
-        self.description.add::<C>();
+        self.described.push(Description::add::<C>);
         self
     }
 
@@ -211,7 +212,11 @@ impl Routes {
 
     /// What they are, for the `OpenAPI` document.
     pub(crate) fn description(self) -> Description {
-        self.description
+        let mut description = Description::default();
+        for add in self.described {
+            add(&mut description);
+        }
+        description
     }
 }
 

@@ -140,11 +140,18 @@ async fn served(app: &Arc<App>, request: Request<Body>) -> Result<Response, Scim
         ("Users", Some(id)) => asked.user(id).await,
         ("Groups", None) => asked.groups().await,
         ("Groups", Some(id)) => asked.group(id).await,
-        ("ServiceProviderConfig", None) => Ok(answer(StatusCode::OK, &abilities())),
-        ("ResourceTypes", id) => described(&types(), id),
-        ("Schemas", id) => described(&schemas(), id),
+        ("ServiceProviderConfig", None) => Ok(answer(StatusCode::OK, &abilities(base(app)))),
+        ("ResourceTypes", id) => described(&types(base(app)), id),
+        ("Schemas", id) => described(&schemas(base(app)), id),
         _ => Err(ScimError::missing()),
     }
+}
+
+/// What the addresses of resources begin with (RFC 7643 s3.1: `meta.location` is a URI). Where the configuration does
+/// not say how the server is reached, they are paths.
+fn base(app: &App) -> &str {
+    let url = app.info().public_url.as_deref();
+    url.unwrap_or_default().trim_end_matches('/')
 }
 
 /// All of what describes the server, or the one of this id.
@@ -159,8 +166,13 @@ fn described(all: &[Value], id: Option<&str>) -> Result<Response, ScimError> {
 }
 
 impl Asked<'_> {
+    /// The realm of its users, and where the server is reached.
+    fn place(&self) -> (&str, &str) {
+        (self.source.realm.as_str(), base(self.app))
+    }
+
     fn shown(&self, user: &User, groups: &[SourceGroup]) -> Value {
-        Value::Object(resource::user(user, groups, &self.source.realm))
+        Value::Object(resource::user(user, groups, self.place()))
     }
 
     async fn users(self) -> Result<Response, ScimError> {
@@ -221,7 +233,7 @@ impl Asked<'_> {
                 return Ok(StatusCode::NO_CONTENT.into_response());
             }
             "PATCH" => {
-                let mut resource = resource::user(&user, &groups, &self.source.realm);
+                let mut resource = resource::user(&user, &groups, self.place());
                 patch::apply(&mut resource, &self.body)?;
                 Value::Object(resource)
             }
@@ -242,7 +254,9 @@ impl Asked<'_> {
         let source = self.source.name.as_str();
         let filter = self.query.filter()?;
         let groups = admin.source_groups(source).await?;
-        let bare = groups.iter().map(|group| resource::group(group, None, ""));
+        let bare = groups
+            .iter()
+            .map(|group| resource::group(group, None, ("", "")));
         let fitting = Self::fitting(bare.map(Value::Object).collect(), filter);
         let (skip, take) = self.query.places();
         let mut page = Vec::new();
@@ -275,7 +289,7 @@ impl Asked<'_> {
             "PATCH" => {
                 let admin = self.app.admin();
                 let members = admin.members_of(source, group).await?;
-                let mut resource = resource::group(group, Some(&members), &self.source.realm);
+                let mut resource = resource::group(group, Some(&members), self.place());
                 patch::apply(&mut resource, &self.body)?;
                 self.put_group(Some(id), &Value::Object(resource)).await
             }
@@ -297,11 +311,7 @@ impl Asked<'_> {
         } else {
             None
         };
-        Ok(resource::group(
-            group,
-            members.as_deref(),
-            &self.source.realm,
-        ))
+        Ok(resource::group(group, members.as_deref(), self.place()))
     }
 
     async fn put_group(&self, id: Option<&str>, resource: &Value) -> Result<Response, ScimError> {

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Layer as _;
 
+use crate::model::source::Source;
 use crate::server::http::caller::Caller;
 use crate::server::http::origin::Peer;
 use crate::server::http::{App, http2, router};
@@ -80,7 +81,8 @@ async fn accept(
         let accepted = match accepted {
             Ok((stream, peer)) => {
                 let most = app.connections_of(peer.ip());
-                let Some(share) = app.addresses().share(peer.ip().into(), most) else {
+                let Some(share) = app.addresses().share(Source::from(peer.ip()).site(), most)
+                else {
                     tracing::debug!(%peer, "too many connections of one address");
                     continue;
                 };

@@ -18,7 +18,7 @@ use crate::model::user_key::UserKey;
 use crate::server::http::App;
 use crate::server::http::caller::Caller;
 use crate::server::http::error::Failure;
-use crate::store::{ADMINISTRATORS_ONLY, ALIAS_TAKEN, By, NAME_IS_ALIAS};
+use crate::store::{ADMINISTRATORS_ONLY, ALIAS_TAKEN, By, COUNTS_TWICE, NAME_IS_ALIAS};
 
 /// There is no such user whom the caller sees. Where another realm has one of this name, adding is the wrong advice.
 pub(crate) fn no_user(app: &App, caller: &Caller, user: &UserKey) -> Failure {
@@ -299,6 +299,46 @@ pub(crate) fn wrong_state(token: &Token, state: LifeCycle, goal: Goal, wanted: &
     Failure::conflict(format!("token {serial} is {state}; {wanted}")).advise(next)
 }
 
+/// A token that stays where it is while it counts for others: for whom, of those who are the caller's to change, and
+/// how that ends.
+pub(crate) fn token_shared(app: &App, by: &By, serial: &Serial) -> Failure {
+    let sharers = app.core().store().sharers(serial).unwrap_or_default();
+    let sharers = sharers.iter().filter(|user| by.may_change(user));
+    let sharers: Vec<String> = sharers.map(ToString::to_string).collect();
+    let Some(first) = sharers.first() else {
+        return AdminError::Conflict(COUNTS_TWICE).into();
+    };
+    let all = sharers.join(", ");
+    Failure::conflict(format!("token {serial} counts for {all}, too")).advise(format!(
+        "end that first: oncegate token unlink {serial} {}",
+        shell::word(first)
+    ))
+}
+
+/// A user who cannot be removed: others would lose a token with them.
+pub(crate) fn user_shares(app: &App, by: &By, user: &UserKey, error: AdminError) -> Failure {
+    let AdminError::Conflict(COUNTS_TWICE) = error else {
+        return error.into();
+    };
+    let store = app.core().store();
+    let view = store.view(user).ok().flatten();
+    let mut own = view
+        .iter()
+        .flat_map(|view| &view.tokens)
+        .filter(|(token, _)| {
+            let ended = matches!(token.state, LifeCycle::Revoked | LifeCycle::Expired);
+            token.user == *user && !ended
+        });
+    let shared = own.find(|(token, _)| {
+        let sharers = store.sharers(&token.serial);
+        sharers.is_ok_and(|sharers| !sharers.is_empty())
+    });
+    match shared {
+        Some((token, _)) => token_shared(app, by, &token.serial),
+        None => error.into(),
+    }
+}
+
 /// A token that a repair of the store closed, with the way out.
 pub(crate) fn closed_by_repair(token: &Token, what: String) -> Failure {
     let serial = &token.serial;
@@ -324,6 +364,9 @@ pub(crate) fn not_confirmed(token: &Token, reason: Reason) -> Failure {
              again"
         }
         (Reason::WrongCode, Kind::Yubikey) => YUBIKEY,
+        (Reason::WrongCode, Kind::Card) => {
+            "type what the cells asked for say: `oncegate token offer` shows which they are"
+        }
         (Reason::WrongCode, _) => "type the newest code that was sent or printed for this token",
         (other, _) => other.advice(),
     };

@@ -11,27 +11,29 @@
 //! unreadable, or is not authentic, ends the connection (RFC 6613 s2.6.4).
 //!
 //! Threats: thousands of sockets that say nothing (places in all and for each address, fewer for those whose
-//! handshake is not done, a time for it); peers that do not take answers ([`Patience`]) or send nothing
-//! ([`IDLE`]); floods on one connection ([`IN_FLIGHT`], then it is not read).
+//! handshake is not done and of IPv6 for each /56, a time for it, some kept for addresses that clients are held to); peers
+//! that do not take answers ([`Patience`]) or send nothing ([`IDLE`]); floods on one connection ([`IN_FLIGHT`], then
+//! it is not read).
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
+use crate::model::source::Source;
 use crate::radius::Discard;
 use crate::radius::packet::{Code, MAX_LENGTH};
 use crate::radius::stream::{Framed, next};
@@ -45,6 +47,7 @@ use crate::server::radius::receive::Received;
 use crate::server::radius::table::radsec_keys;
 use crate::server::radius::tls::{Certificate, RadiusTls, V11};
 use crate::server::radius::udp::Serves;
+use crate::server::shares::{Share, Shares};
 use crate::server::wiped::Wiped;
 
 /// A listener for RADIUS over TLS, and what its connections share.
@@ -70,7 +73,9 @@ pub async fn serve_tls(at: TlsListener, pipeline: Arc<Pipeline>, shutdown: Cance
             .map(|serves| pipeline.listener_for(local, serves)),
         pipeline,
         handshakes: Semaphore::new(HANDSHAKES),
-        addresses: Mutex::default(),
+        kept: Semaphore::new(KEPT),
+        undone: Arc::default(),
+        addresses: Arc::default(),
         shutdown: shutdown.clone(),
     });
     let open = TaskTracker::new();
@@ -112,44 +117,38 @@ struct Door {
     /// For logins and for accounting: one port takes both.
     ingress: [Ingress; 2],
     handshakes: Semaphore,
-    /// Connections of an address.
-    addresses: Mutex<HashMap<IpAddr, usize>>,
+    /// Handshakes of addresses that clients are held to, where there is no place among the others.
+    kept: Semaphore,
+    /// Handshakes that are not done, by site.
+    undone: Arc<Shares<Source>>,
+    /// Connections, by address.
+    addresses: Arc<Shares<IpAddr>>,
     shutdown: CancellationToken,
 }
 
-/// A place of an address, given back when it is dropped.
-struct Share<'d>(&'d Door, IpAddr);
-
-impl Drop for Share<'_> {
-    fn drop(&mut self) {
-        let mut addresses = self.0.addresses.lock().expect(UNPOISONED);
-        if let Some(count) = addresses.get_mut(&self.1) {
-            *count -= 1;
-            if *count == 0 {
-                addresses.remove(&self.1);
-            }
-        }
-    }
-}
+/// The place of a handshake that is not done.
+type Handshake<'d> = (Share<Source>, SemaphorePermit<'d>);
 
 impl Door {
-    fn share(&self, address: IpAddr) -> Option<Share<'_>> {
-        let mut addresses = self.addresses.lock().expect(UNPOISONED);
-        let count = addresses.entry(address).or_default();
-        if *count >= PER_ADDRESS {
-            return None;
-        }
-        *count += 1;
-        drop(addresses);
-        Some(Share(self, address))
+    /// The share of a connection; and that of its handshake, with a place for it.
+    fn places(&self, address: IpAddr) -> Option<(Share<IpAddr>, Handshake<'_>)> {
+        let share = self.addresses.share(address, PER_ADDRESS)?;
+        let undone = self.undone.share(Source::from(address).site(), UNDONE)?;
+        let place = self.handshakes.try_acquire().or_else(|full| {
+            if self.pipeline.expects(address) {
+                self.kept.try_acquire()
+            } else {
+                Err(full)
+            }
+        });
+        Some((share, (undone, place.ok()?)))
     }
 
     async fn enter(self: Arc<Self>, stream: TcpStream, mut peer: SocketAddr) {
         peer.set_ip(peer.ip().to_canonical());
         let now = self.pipeline.service.core.now();
         let limiter = &self.pipeline.limiter;
-        let (Some(_share), Ok(handshake)) = (self.share(peer.ip()), self.handshakes.try_acquire())
-        else {
+        let Some((_share, handshake)) = self.places(peer.ip()) else {
             bump(&self.ingress[0].counters.receive_errors);
             if limiter.once_from(peer.ip(), "tls_connections", now) {
                 tracing::warn!(%peer, "too many RADIUS connections, or handshakes that are not done: refused");
@@ -426,7 +425,12 @@ const ANSWERS: [Code; 4] = [
 /// Connections at a time, of all listeners.
 pub const TLS_CONNECTIONS: usize = 1_024;
 /// Handshakes at a time, of all addresses.
-const HANDSHAKES: usize = 64;
+const HANDSHAKES: usize = 256;
+/// The same beside them, of addresses that clients are held to: strangers who take all of the others keep no
+/// such client out.
+const KEPT: usize = 64;
+/// The same of one address, of IPv6 of one /56: it takes 32 of them to fill the places.
+const UNDONE: usize = 8;
 /// Connections of one address: RFC 6613 has 256 requests in flight on each.
 const PER_ADDRESS: usize = 32;
 /// Time for a handshake.
@@ -439,4 +443,3 @@ const IDLE: Duration = Duration::from_mins(15);
 const LONGEST: Duration = Duration::from_hours(24);
 /// Pause after a failure to accept.
 const BACKOFF: Duration = Duration::from_millis(500);
-const UNPOISONED: &str = "no panic while the lock is held";

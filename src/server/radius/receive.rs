@@ -94,6 +94,11 @@ impl Pipeline {
         self.examined(datagram, ingress, arrived)
     }
 
+    /// Whether a client with a certificate is held to this address, among others.
+    pub(super) fn expects(&self, address: IpAddr) -> bool {
+        self.table.load().expects(address)
+    }
+
     /// The name among those of a certificate that a client has who may come from this address.
     pub(super) fn named(&self, names: &[String], address: IpAddr) -> Option<String> {
         let table = self.table.load();

@@ -117,6 +117,15 @@ impl Table {
         self.addresses.lookup(address)
     }
 
+    /// Whether a client with a certificate is held to addresses, of which this is one.
+    pub(super) fn expects(&self, address: IpAddr) -> bool {
+        let mut peers = self.certificates.values();
+        peers.any(|peer| {
+            radius(&peer.client)
+                .is_some_and(|access| access.addresses.iter().any(|net| net.contains(&address)))
+        })
+    }
+
     /// The client with this name in its certificate, when it may come from the address.
     pub(super) fn certified(&self, name: &str, address: IpAddr) -> Option<&Arc<Peer>> {
         let peer = self.certificates.get(name)?;

@@ -56,7 +56,7 @@ pub use plan::By;
 pub(crate) use plan::{ADMINISTRATORS_ONLY, SHARED_WITH_CONSOLE};
 pub use reseal::Reseal;
 pub use settings::{GroupAct, Loaded, LoadedFile, Prunable, Synced};
-pub(crate) use tokens::{CARRIED, SEED_TAKEN};
+pub(crate) use tokens::{CARRIED, COUNTS_TWICE, LINKED, OWN_TOKEN, SEED_TAKEN, TWIN};
 pub use users::WaiverKind;
 pub(crate) use users::{ALIAS_TAKEN, LOCKED_FOR_GOOD, NAME_IS_ALIAS, OWN_REMOVAL};
 
@@ -376,7 +376,7 @@ impl Change {
                 detail,
             } => Ok(Plan::noted(action, &target).concerns(user).detail(detail)),
             Self::Notified { seq, detail } => Ok(settings::notified(seq, detail)),
-            Self::BackedUp { seq, detail } => settings::backed_up((at, seq), detail),
+            Self::BackedUp { seq, detail } => settings::backed_up(rows, (at, seq), detail),
             Self::MasterExchanged(place) => settings::master_exchanged(at, &place),
             Self::Reseal(step) => step.plan(rows, keys),
             Self::RemoveToken(serial, expected) => tokens::remove(rows, &serial, expected, keys),

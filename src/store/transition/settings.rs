@@ -136,10 +136,18 @@ pub(super) fn notified(seq: u64, detail: String) -> Plan {
     Plan::new("notified", &seq, writes).detail(detail)
 }
 
-/// A backup was made, which holds all up to this record.
-pub(super) fn backed_up((at, seq): (UnixTime, u64), detail: String) -> Result<Plan, StoreError> {
-    let row = record::backup_row(at, seq)?;
-    let writes = vec![put(Table::Settings, record::BACKUP.to_vec(), row)];
+/// A backup was made, which holds all up to this record. One that is older than the last is on record, and not the last.
+pub(super) fn backed_up(
+    rows: &Working<'_>,
+    (at, seq): (UnixTime, u64),
+    detail: String,
+) -> Result<Plan, StoreError> {
+    let last = rows.get(Table::Settings, record::BACKUP, record::backup)?;
+    let mut writes = Vec::new();
+    if last.is_none_or(|(_, last)| seq > last) {
+        let row = record::backup_row(at, seq)?;
+        writes.push(put(Table::Settings, record::BACKUP.to_vec(), row));
+    }
     let plan = Plan::new("store_backup", &format!("record {seq}"), writes);
     Ok(plan.detail(detail))
 }

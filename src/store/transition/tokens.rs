@@ -259,13 +259,7 @@ pub(super) fn unassign(
         ),
         "only a token that is pending, active or suspended goes back into stock",
     )?;
-    let linked = !rows
-        .keys(Table::Links, &link_key(serial.as_str(), b""))?
-        .is_empty();
-    refuse_if(
-        linked,
-        "the token counts for a second user: unlink it first",
-    )?;
+    refuse_if(is_shared(rows, serial)?, COUNTS_TWICE)?;
     let owner = record::owner_part(&old, serial).to_vec();
     let stock = record::user_key(&UserKey::stock());
     let mut writes = lifecycle::remembered(rows, &owner, serial.as_str(), &row, at)?;
@@ -284,6 +278,12 @@ pub(super) fn unassign(
     let name = serial.as_str().as_bytes().to_vec();
     writes.push(put(Table::Owners, name, stock));
     Plan::of_token(rows, "token_unassign", serial, writes)
+}
+
+/// Whether it counts for a second user.
+pub(super) fn is_shared(rows: &Working<'_>, serial: &Serial) -> Result<bool, StoreError> {
+    let links = rows.keys(Table::Links, &link_key(serial.as_str(), b""))?;
+    Ok(!links.is_empty())
 }
 
 /// One key twice for one user, be it their own or one that counts for them too: each of the two would
@@ -453,7 +453,7 @@ pub(super) fn linked(
     keys: Keys<'_>,
 ) -> Result<Vec<RowWrite>, StoreError> {
     let (owner, other) = (record::user_key(&token.user), record::user_key(user));
-    refuse_if(owner == other, "the token is this user's own")?;
+    refuse_if(owner == other, OWN_TOKEN)?;
     let in_use = token.state_at(keys.now) == LifeCycle::Active && !token.user.is_stock();
     refuse_if(!in_use, "only a token in use counts for a second user")?;
     let key = record::token_key(&other, &token.serial);
@@ -503,9 +503,11 @@ pub(super) fn unlinked(
 /// Of two tokens with one key each would accept the same code once. It lies on record until its token is
 /// removed, for an ended one knows which codes were used.
 pub(crate) const CARRIED: &str = "the device carries a token of this kind already";
-pub(super) const LINKED: &str = "the token counts for this user already";
+pub(crate) const COUNTS_TWICE: &str = "the token counts for a second user: unlink it first";
+pub(crate) const OWN_TOKEN: &str = "the token is this user's own";
+pub(crate) const LINKED: &str = "the token counts for this user already";
 pub(crate) const SEED_TAKEN: &str = "another user's token has this key";
-pub(super) const TWIN: &str = "the user has a token with this key already";
+pub(crate) const TWIN: &str = "the user has a token with this key already";
 /// A counter and steps of time, or of another length, are numbers of one row: what the one used up says
 /// nothing about the other.
 const OTHER_USE: &str = "a removed token had this key as another kind or with another period: \

@@ -1,7 +1,7 @@
 //! Changes of users and of what they know.
 
 use crate::model::credential::{Credentials, Verifier};
-use crate::model::token::TokenState;
+use crate::model::token::{LifeCycle, TokenState};
 use crate::model::user::{Touched, User, Waiver};
 use crate::model::user_key::{CONSOLE, UserKey};
 use crate::store::record::{Former, RowWrite, Table};
@@ -219,7 +219,14 @@ fn removed(
     let names = names.into_iter().flatten();
     writes.extend(names.map(|name| gone(Table::Aliases, name)));
     for (key, serial) in tokens_of(rows, user)? {
-        writes.extend(if own_row(rows, &key)?.is_some() {
+        writes.extend(if let Some(own) = own_row(rows, &key)? {
+            // It may be the only token of someone who was not asked.
+            let ended = matches!(
+                own.state_at(keys.now),
+                Ok(LifeCycle::Revoked | LifeCycle::Expired)
+            );
+            let shared = !ended && tokens::is_shared(rows, &serial)?;
+            refuse_if(shared, tokens::COUNTS_TWICE)?;
             tokens::removed(rows, key, &serial, keys)?
         } else {
             tokens::unlinked(rows, &serial, user, keys.now)?

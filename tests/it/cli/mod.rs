@@ -2,6 +2,7 @@
 
 #[cfg(feature = "bench")]
 mod bench;
+mod doctor;
 mod gateways;
 mod offline;
 mod online;

@@ -45,7 +45,10 @@ fn a_missing_wrong_or_readable_master_key() {
     refuses(&site, &["master.key", "missing"]);
     fs::write(&file, "0".repeat(64)).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-    refuses(&site, &["master key does not open", "put back"]);
+    refuses(
+        &site,
+        &["master key does not open", "its copy from the safe"],
+    );
     fs::write(&file, "not a key").unwrap();
     refuses(&site, &["master.key", "64 hexadecimal digits"]);
     fs::write(&file, &right).unwrap();

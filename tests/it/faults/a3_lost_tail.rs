@@ -13,6 +13,7 @@ use oncegate::model::reason::Decision;
 use oncegate::model::sealing::SealAlgorithm;
 use oncegate::model::token::TokenState;
 use oncegate::secret::Key256;
+use oncegate::store::course::Taken;
 use oncegate::store::medium::Directory;
 use oncegate::store::repair::repair;
 use oncegate::store::{Change, Import, Store};
@@ -631,6 +632,68 @@ async fn a_repair_refuses_time_based_codes_for_a_while_and_voids_what_was_issued
         .await
         .unwrap();
     assert_eq!(settled.decision, Decision::Accept);
+}
+
+/// What a repair writes takes the numbers of lost records: whoever follows the trail goes back to before it.
+#[tokio::test]
+async fn those_who_follow_the_trail_go_back_to_before_what_a_repair_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let medium = || Arc::new(Directory::new(dir.path()));
+    let is_log = |name: &str| name.starts_with("log-") || name.starts_with("spare-");
+    let store = open_with(medium(), KEY, 1 << 20).unwrap();
+    enrol(&store, "alice", "HOTP-1").await.unwrap();
+    let kept = store.health().seq;
+    drop(store);
+    let before = read(dir.path());
+    let store = open_with(medium(), KEY, 1 << 20).unwrap();
+    for n in 0..20 {
+        note(&store, n).await;
+    }
+    let last = store.health().seq;
+    let detail = "all of them".to_owned();
+    let told = Change::Notified { seq: last, detail };
+    store.change(told, by()).await.unwrap();
+    drop(store);
+    // `main.redb` is further than the log that was put back.
+    for name in read(dir.path()).keys().filter(|name| is_log(name)) {
+        fs::remove_file(dir.path().join(name)).unwrap();
+    }
+    for (name, octets) in before.iter().filter(|(name, _)| is_log(name)) {
+        fs::write(dir.path().join(name), octets).unwrap();
+    }
+    repair(dir.path(), &Key256::new(KEY), SealAlgorithm::default(), NOW).unwrap();
+
+    let store = open_with(medium(), KEY, 1 << 20).unwrap();
+    assert_eq!(store.health().fault, None);
+    let (head, epoch) = (store.health().seq, store.epoch().unwrap());
+    assert!(head > kept && epoch == 1, "{head} {epoch}");
+    // Notices of lost records are not those of the ones in their places.
+    assert_eq!(store.notified().unwrap(), kept);
+    // The last number as an earlier version wrote it; one of before; one of now; one that is of no known course.
+    let earlier = Taken::read(&format!("{last}\n")).unwrap();
+    let of = |seq, epoch| Taken {
+        seq,
+        epoch,
+        mac: None,
+    };
+    for (taken, goes_on) in [
+        (of(last, 0), kept),
+        (earlier, kept),
+        (of(1, 0), 1),
+        (of(head, epoch), head),
+        (store.taken(head).unwrap(), head),
+        // The same number and epoch, on another course.
+        (
+            Taken {
+                mac: Some([7; 32]),
+                ..of(head, epoch)
+            },
+            kept,
+        ),
+        (of(head + 9, epoch), 0),
+    ] {
+        assert_eq!(store.resumed(taken).await.unwrap(), goes_on, "{taken:?}");
+    }
 }
 
 /// Whatever commits moves the head: a log from before it is refused.

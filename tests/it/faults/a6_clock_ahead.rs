@@ -470,6 +470,7 @@ async fn many_users_are_seen_to_in_parts() {
     for call in 0..9 {
         let path = format!("/v1/admin/clock/recover?limit=2{after}");
         let answer = lab.admin("POST", &path).await;
+        assert_eq!(answer["recovered"], answer["next"].is_null(), "{answer}");
         seen.extend(users(&answer).into_iter().map(str::to_owned));
         let Some(next) = answer["next"].as_str() else {
             assert_eq!(call, 2, "{answer}");

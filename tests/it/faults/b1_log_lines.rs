@@ -236,3 +236,17 @@ async fn a_listener_without_a_live_lane_is_not_ready() {
     lanes.await.unwrap();
     assert!(service.core.fault().unwrap().contains("RADIUS on"));
 }
+
+/// Without a key and without a device, one request is no line of the log.
+#[test]
+fn strangers_who_ask_as_devices_do_not_fill_the_log() {
+    let site = site();
+    let daemon = site.serve();
+    let mut stranger = Http::new(daemon.http, "none");
+    for _ in 0..50 {
+        assert_eq!(stranger.send("GET", "/v1/device", b"").unwrap().0, 401);
+    }
+    assert!(daemon.terminate().success());
+    let log = site.log();
+    assert_eq!(log.matches("device's request").count(), 0, "{log}");
+}

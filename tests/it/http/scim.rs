@@ -434,6 +434,9 @@ fn a_provider_pushes_to_the_daemon_that_is_configured_for_it() {
     let site = Site::new();
     let file = site.path().join("oncegate.toml");
     let mut text = std::fs::read_to_string(&file).unwrap();
+    let reached = "[http]\npublic_url = \"https://otp.example.test\"\n";
+    assert!(text.contains("\n[http]\n"), "{text}");
+    text = text.replacen("[http]\n", reached, 1);
     text.push_str("\n[source.entra]\nkind = \"scim\"\nrealm = \"staff\"\n");
     std::fs::write(&file, &text).unwrap();
     let made = site.json(&["client", "add", "api", "entra", "--scope", "scim"]);
@@ -443,6 +446,13 @@ fn a_provider_pushes_to_the_daemon_that_is_configured_for_it() {
     let body = json!({"userName": "lee", "externalId": "7", "phoneNumbers": [{"type": "mobile", "value": "+82 10-1000-0009"}]});
     let (status, made) = asked(&mut http, "POST", "/scim/v2/Users", &body.to_string());
     assert_eq!((status, &made["userName"]), (201, &json!("lee")), "{made}");
+    // RFC 7643 s3.1: a URI, by which the provider finds it again.
+    let id = made["id"].as_str().unwrap();
+    let place = json!(format!("https://otp.example.test/scim/v2/Users/{id}"));
+    assert_eq!(made["meta"]["location"], place);
+    let (_, types) = asked(&mut http, "GET", "/scim/v2/ResourceTypes/User", "");
+    let place = json!("https://otp.example.test/scim/v2/ResourceTypes/User");
+    assert_eq!(types["meta"]["location"], place);
     let named = "/scim/v2/Users?filter=userName%20eq%20%22Lee%22";
     let (status, page) = asked(&mut http, "GET", named, "");
     assert_eq!(

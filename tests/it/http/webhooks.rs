@@ -288,3 +288,50 @@ fn programs_are_told_in_order_at_least_once_whatever_state_they_are_in() {
     );
     assert_eq!(json!(output.status.code()), json!(1), "{text}");
 }
+
+/// A restore gives the numbers of records that were told of to others.
+#[test]
+fn what_happens_after_a_restore_is_told_though_its_numbers_were_before() {
+    let site = Site::new();
+    let at: SocketAddr = format!("127.0.0.1:{}", free_port()).parse().unwrap();
+    let file = site.path().join("oncegate.toml");
+    let configuration = fs::read_to_string(&file).unwrap();
+    let table = format!(
+        "{configuration}\n[webhook.desk]\nurl = \"http://{at}/hook\"\nsecret_file = \"desk.key\"\n"
+    );
+    fs::write(&file, &table).unwrap();
+    let key = site.path().join("desk.key");
+    let text = format!("whsec_{}\n", data_encoding::BASE64.encode(KEY));
+    fs::write(&key, text).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let receiver = Receiver::default();
+    receiver.listen(at);
+    let backup = site.path().with_file_name("backup");
+    let backup = backup.to_str().unwrap();
+    site.json(&["user", "add", "alice"]);
+    site.json(&["backup", backup]);
+    let token = |user: &str| site.json(&["token", "add", user, "--kind", "totp", "--active"]);
+    let daemon = site.serve();
+    for number in 0..6 {
+        let user = format!("lost{number}");
+        site.json(&["user", "add", &user]);
+        token(&user);
+    }
+    receiver.wait(&site, "what is lost", |one| one.taken().len() >= 6);
+    assert!(daemon.terminate().success());
+
+    let store = site.path().join("store");
+    fs::remove_dir_all(&store).unwrap();
+    site.json(&["restore", backup]);
+    let daemon = site.serve();
+    token("alice");
+    receiver.wait(&site, "what is new", |one| one.taken().len() >= 7);
+    assert!(daemon.terminate().success());
+    let told: Vec<Value> = receiver.got().iter().map(Got::json).collect();
+    let (new, lost) = (told[6]["data"].clone(), told[5]["data"].clone());
+    assert_eq!(new["about"]["user"], "alice@default", "{told:?}");
+    assert!(
+        new["record"].as_u64() < lost["record"].as_u64(),
+        "{new} {lost}"
+    );
+}

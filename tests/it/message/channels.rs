@@ -362,7 +362,14 @@ async fn row_d2_five_wrong_answers_lock_the_card_until_somebody_unlocks() {
     };
     for _ in 0..5 {
         assert_eq!(login(&wrong).await, "reject");
+        // The card is locked by it, and not its user.
+        assert!(!lab.decision("alice").await.locks_for_good());
     }
+    let card = lab.admin("GET", "/v1/admin/tokens/CARD-20481482").await;
+    let lock = json!({ "failures": 5, "state": "hard_locked", "until": null });
+    assert_eq!(card["lock"], lock);
+    let locked = lab.admin("GET", "/v1/admin/users?locked=true").await;
+    assert_eq!(locked["users"][0]["user"], "alice@default", "{locked}");
     assert_eq!(login(&right).await, "reject");
     // Other tokens of the user are not locked by it.
     let typed = format!("{PASSWORD},{}", hotp(0));

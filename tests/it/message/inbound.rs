@@ -68,8 +68,15 @@ async fn rows_c7_d3_the_person_texts_the_digits_that_are_shown() {
         "wrong_code"
     );
     assert_eq!(standing(id).await, "pending");
+    // As the number is dialled at home: that is known of the country in the configuration only.
+    let dialled = NUMBER.replacen("+82", "0", 1);
     assert_eq!(
-        word(bring(&lab, Medium::Sms, NUMBER, shown).await),
+        word(bring(&lab, Medium::Sms, &dialled, shown).await),
+        "wrong_sender"
+    );
+    lab.service().core.set_home(Some("+82".to_owned()));
+    assert_eq!(
+        word(bring(&lab, Medium::Sms, &dialled, shown).await),
         "answered"
     );
     assert_eq!(standing(id).await, "accepted");

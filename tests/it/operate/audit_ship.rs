@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::codes::{hotp_of, secret_of};
-use crate::support::daemon::Site;
+use crate::support::copy;
+use crate::support::daemon::{Site, command};
 use crate::support::net::Http;
 use crate::support::require;
 use crate::support::slapd::free_port;
@@ -365,6 +366,17 @@ fn a_destination_that_is_away_stops_no_login_and_is_named() {
         http.verify("alice", &hotp_of("alice", 1)).unwrap().1["decision"],
         "accept"
     );
+    // It is asked every second, and one sentence is enough.
+    until("three failures", || {
+        let mut admin = Http::new(daemon.http, &site.admin_key);
+        let (_, page) = admin.send("GET", "/metrics", b"").unwrap();
+        let page = String::from_utf8(page).unwrap();
+        let name = "oncegate_audit_ship_failures_total{destination=\"syslog\"} ";
+        let value = page.lines().find_map(|line| line.strip_prefix(name));
+        value.is_some_and(|value| value.parse::<u64>().unwrap() >= 3)
+    });
+    let log = site.log();
+    assert_eq!(log.matches("a background job failed").count(), 1, "{log}");
     assert!(daemon.terminate().success());
 }
 
@@ -473,4 +485,82 @@ fn a_siem_gets_common_event_format() {
     assert!(!line.contains("123456"), "{line}");
     until("the URL", || posted.lock().unwrap().contains(&line));
     assert!(daemon.terminate().success());
+}
+
+/// Number and request of each record.
+fn named<'r>(records: impl Iterator<Item = &'r Value>) -> BTreeSet<(u64, String)> {
+    let named = records.map(|record| {
+        let seq = record["seq"].as_u64().unwrap();
+        (seq, record["request_id"].as_str().unwrap().to_owned())
+    });
+    named.collect()
+}
+
+/// A restore, and the acceptance of an older store, write other records under numbers that were shipped and signed.
+#[test]
+fn what_a_restore_or_a_rollback_writes_is_shipped_though_its_numbers_were_before() {
+    for rollback in [false, true] {
+        let site = Site::new();
+        let beside = |name: &str| site.path().with_file_name(name);
+        let (file, heads, backup) = (beside("audit.ndjson"), beside("heads"), beside("backup"));
+        configure(&site, &format!("ship_file = {file:?}\nheads = {heads:?}\n"));
+        let backup = backup.to_str().unwrap();
+        let (store, older) = (site.path().join("store"), beside("older"));
+        site.json(&["user", "add", "before"]);
+        let at = site.status()["audit_seq"].as_u64().unwrap();
+        if rollback {
+            copy(&store, &older);
+        } else {
+            site.json(&["backup", backup]);
+        }
+        let shipped = || {
+            let text = fs::read_to_string(&file).unwrap_or_default();
+            let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+            lines.collect::<Vec<Value>>()
+        };
+        let daemon = site.serve();
+        (0..20).for_each(|number| drop(site.json(&["user", "add", &format!("lost{number}")])));
+        let last = site.status()["audit_seq"].as_u64().unwrap();
+        until("the records that are lost", || {
+            shipped().iter().any(|record| record["seq"] == last)
+        });
+        assert!(daemon.terminate().success());
+
+        fs::remove_dir_all(&store).unwrap();
+        let mut serve = command(&site.path());
+        serve.args(["serve", "--radius", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+        let action = if rollback {
+            copy(&older, &store);
+            serve.arg("--accept-rollback");
+            "store_rollback"
+        } else {
+            site.json(&["restore", backup]);
+            "store_restore"
+        };
+        let daemon = site.started(&mut serve);
+        site.json(&["user", "add", "after"]);
+        let trail = site.json(&["audit", "export"]);
+        let trail = trail.as_array().unwrap().iter();
+        let new = named(trail.filter(|record| record["seq"].as_u64() > Some(at)));
+        assert!(new.len() >= 2 && at + (new.len() as u64) < last, "{new:?}");
+        until("the records that are new", || {
+            named(shipped().iter()).is_superset(&new)
+        });
+        assert!(daemon.terminate().success());
+        // Nothing comes again at the next start.
+        let sent = shipped().len();
+        let daemon = site.serve();
+        site.json(&["user", "add", "later"]);
+        until("the last one", || shipped().len() > sent);
+        assert!(shipped().len() < sent + 10, "{:?}", &shipped()[sent..]);
+        assert!(daemon.terminate().success());
+
+        let output = site.run(&["audit", "verify", "--against", heads.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&output.stdout);
+        for part in ["signed in state epoch 0", action, "state epoch 1"] {
+            assert!(said.contains(part), "no `{part}` in {said}");
+        }
+        assert!(!said.contains("exchanged"), "{said}");
+    }
 }

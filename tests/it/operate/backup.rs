@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use oncegate::time::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 
 use crate::support::codes::{hotp_of, key_of, secret_of};
-use crate::support::daemon::{Daemon, Site};
+use crate::support::daemon::{Daemon, Site, command};
 use crate::support::device::{hand_out, pending};
 use crate::support::gateway::GatewayDouble;
 use crate::support::net::Http;
@@ -550,4 +550,74 @@ fn incremental_backups_are_restored_with_the_one_they_go_on_from() {
         new.to_str().unwrap(),
     ]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+}
+
+/// What could not be written by who received it is no backup, with a daemon and without one.
+#[test]
+fn a_backup_that_was_not_kept_does_not_count() {
+    let site = Site::new();
+    site.json(&["user", "add", "alice"]);
+    let last = || site.status()["last_backup_seq"].clone();
+    let kept = || {
+        let audit = site.json(&["audit", "list", "--action", "store_backup"]);
+        audit["records"].as_array().unwrap().len()
+    };
+    let lost = || {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full");
+        let mut backup = command(&site.path());
+        backup.args(["backup", "-"]).stdin(Stdio::null());
+        let output = backup.stdout(full.unwrap()).output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{}", text(&output));
+    };
+    lost();
+    let daemon = site.serve();
+    lost();
+    assert_eq!((last(), kept()), (Value::Null, 0));
+
+    // A caller of the API: sent and on record as that, and made when the caller says so.
+    let mut http = Http::new(daemon.http, &site.admin_key);
+    let mut asked = |path: &str, body: &Value| {
+        let body = body.to_string();
+        http.send("POST", path, body.as_bytes()).unwrap().0
+    };
+    let (_, made) = backup(&site, "kept");
+    assert_eq!((last(), kept()), (made["head"].clone(), 1));
+    let audit = site.json(&["audit", "list", "--action", "store_backup_send"]);
+    assert!(
+        audit.to_string().contains(made["backup"].as_str().unwrap()),
+        "{audit}"
+    );
+    let path = "/v1/admin/backup/confirm";
+    let fields = ["backup", "store", "head", "head_mac"];
+    let header: serde_json::Map<String, Value> = fields
+        .iter()
+        .map(|field| ((*field).to_owned(), made[*field].clone()))
+        .collect();
+    let with = |field: &str, value: Value| {
+        let mut header = header.clone();
+        header.insert(field.to_owned(), value);
+        Value::Object(header)
+    };
+    for (wrong, status) in [
+        (with("head", json!(1)), 409),
+        (with("head_mac", json!("00")), 400),
+        (with("head_mac", json!("00".repeat(32))), 409),
+        (with("store", json!("00".repeat(16))), 409),
+        (with("backup", json!("two\nlines")), 400),
+        (with("more", json!(1)), 400),
+    ] {
+        assert_eq!(asked(path, &wrong), status, "{wrong}");
+    }
+    assert_eq!(kept(), 1);
+    assert_eq!(asked(path, &Value::Object(header.clone())), 204);
+    assert_eq!((last(), kept()), (made["head"].clone(), 2));
+    // One that is older than the last is not the last.
+    let (_, newer) = backup(&site, "newer");
+    assert_eq!(asked(path, &Value::Object(header)), 204);
+    assert_eq!((last(), kept()), (newer["head"].clone(), 4));
+    assert!(daemon.terminate().success());
+
+    // Without a daemon.
+    let (_, made) = backup(&site, "kept-alone");
+    assert_eq!((last(), kept()), (made["head"].clone(), 5));
 }

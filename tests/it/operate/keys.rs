@@ -354,3 +354,95 @@ fn an_older_file_that_was_put_back_loses_no_data_key() {
     assert_eq!(resealing(&site).0, 1);
     assert_eq!(site.json(&["store", "verify"])["intact"], true);
 }
+
+fn said(output: &std::process::Output) -> String {
+    let text = [&output.stdout[..], &output.stderr].concat();
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// A backup of before an exchange, restored where `keys.master` gives the newer key.
+#[test]
+fn a_restore_with_a_former_key_says_how_that_comes_to_its_place() {
+    let site = Site::new();
+    let backup = site.path().with_file_name("backup");
+    let backup = backup.to_str().unwrap();
+    site.json(&["backup", backup]);
+    site.json(&["key", "rotate"]);
+    let store = site.path().join("store");
+    let kept = former(&site);
+    let restore = |env: Option<&str>| {
+        fs::remove_dir_all(&store).unwrap();
+        let mut restore = command(&site.path());
+        restore.args(["restore", backup, "--master-key", kept.to_str().unwrap()]);
+        restore.envs(env.map(|place| ("ONCEGATE__KEYS__MASTER", place)));
+        let output = restore.output().unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+        said(&output)
+    };
+    for (env, part) in [
+        (
+            Some("env:THE_KEY"),
+            "environment variable THE_KEY of the daemon",
+        ),
+        (Some("credential:the-key"), "credential the-key"),
+        (None, "master.key (mode 0600"),
+    ] {
+        let told = restore(env);
+        for part in ["keys.master", kept.to_str().unwrap(), part, " serve --dir "] {
+            assert!(told.contains(part), "no `{part}` in {told}");
+        }
+    }
+    // As it says: nothing starts before, and the store opens after.
+    assert_eq!(site.try_serve().err().and_then(|end| end.code()), Some(3));
+    assert!(
+        site.log().contains("key import --to FILE"),
+        "{}",
+        site.log()
+    );
+    fs::rename(key_of(&site), site.path().join("newer.key")).unwrap();
+    fs::copy(&kept, key_of(&site)).unwrap();
+    assert!(site.serve().terminate().success(), "{}", site.log());
+    let told = restore(None);
+    assert!(!told.contains("keys.master"), "{told}");
+}
+
+/// No backup holds the key, and `init` need not have made the one that is in use.
+#[test]
+fn a_master_key_that_is_missing_has_a_remedy_that_works() {
+    let site = Site::new();
+    site.json(&["key", "rotate"]);
+    fs::rename(key_of(&site), site.path().with_file_name("safe")).unwrap();
+    for words in [&["doctor"][..], &["user", "list"]] {
+        let output = site.run(words);
+        assert_ne!(output.status.code(), Some(0));
+        // Pages are wrapped.
+        let told = said(&output);
+        let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in ["the safe", "key import --to FILE"] {
+            assert!(told.contains(part), "no `{part}` in {told}");
+        }
+        let wrong = ["restore it from a backup", "`oncegate init` wrote"];
+        assert!(!wrong.iter().any(|wrong| told.contains(wrong)), "{told}");
+    }
+}
+
+/// As with a secret that is mounted for reading: no file can be made beside the key.
+#[test]
+fn an_exchange_that_can_write_nothing_beside_the_key_says_what_to_do() {
+    let site = Site::new();
+    // A directory of that name stands for it: root may write everywhere.
+    fs::create_dir(site.path().join("master.key.new")).unwrap();
+    let old = fs::read(key_of(&site)).unwrap();
+    let output = site.run(&["key", "rotate"]);
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    let told = said(&output);
+    let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in [
+        "stop the daemon",
+        "key rotate --to FILE",
+        "exchange the secret",
+    ] {
+        assert!(told.contains(part), "no `{part}` in {told}");
+    }
+    assert_eq!(fs::read(key_of(&site)).unwrap(), old);
+}

@@ -8,3 +8,4 @@ mod drills;
 mod hsm;
 mod keys;
 mod packaging;
+mod setup;

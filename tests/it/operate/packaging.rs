@@ -157,6 +157,16 @@ fn all_that_the_package_holds_is_there() {
         assert!(there, "{source}");
     }
     assert!(root().join(deb["changelog"].as_str().unwrap()).is_file());
+    let mut targets = deb["assets"].as_array().unwrap().iter();
+    let licence = "usr/share/doc/oncegate/copyright";
+    assert!(targets.any(|asset| asset[1].as_str() == Some(licence)));
+    let told = fs::read_to_string(root().join("packaging/copyright")).unwrap();
+    for text in ["License: MIT or Apache-2.0", "common-licenses/Apache-2.0"] {
+        assert!(told.contains(text), "{text}");
+    }
+    // What the head of the unit tells to write to is made before.
+    let unit = fs::read_to_string(root().join("packaging/oncegate.service")).unwrap();
+    assert!(unit.contains("install -d -m 0700 /etc/oncegate\n"));
     let scripts = root().join(deb["maintainer-scripts"].as_str().unwrap());
     for script in ["postinst", "prerm", "postrm"] {
         let (right, said) = run(Command::new("sh").arg("-n").arg(scripts.join(script)));

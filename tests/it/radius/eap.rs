@@ -143,6 +143,27 @@ async fn a_token_card_is_asked_again_until_all_is_proven() {
 }
 
 #[tokio::test]
+async fn a_reply_without_room_ends_the_conversation_and_leaves_no_place_behind() {
+    let lab = lab().await;
+    let first = send(&lab, "vpn", None, &response(7, 1, b"alice")).await;
+    let nak = response(first.eap[1], 3, &[GTC]);
+    let state = first.state.as_deref().unwrap();
+    // 4,077 octets: the prompt for a code does not fit beside what a proxy wants back.
+    let sent = lab.sent("vpn", |request, _| {
+        request.attribute(Type::UserName, b"alice").unwrap();
+        request.attribute(Type::State, state.as_bytes()).unwrap();
+        request.attribute(Type::EapMessage, &nak).unwrap();
+        for length in [[253; 15].as_slice(), &[173]].concat() {
+            let value = vec![b'p'; length];
+            request.attribute(Type::ProxyState, &value).unwrap();
+        }
+    });
+    assert!(sent.await.is_none());
+    let again = send(&lab, "vpn", Some(state), &nak).await;
+    assert_eq!(again.decision, "reject", "not silence for two minutes");
+}
+
+#[tokio::test]
 async fn md5_is_chap_with_the_identifier_of_the_packet() {
     let lab = lab().await;
     for (counter, decision) in [(0, "accept"), (0, "reject"), (1, "accept")] {

@@ -76,6 +76,11 @@ impl Site {
         self.json_with(words, "")
     }
 
+    /// What `status` says, also where no daemon runs.
+    pub(crate) fn status(&self) -> Value {
+        serde_json::from_slice(&self.run(&["--json", "status"]).stdout).unwrap()
+    }
+
     /// The same, with standard input.
     pub(crate) fn json_with(&self, words: &[&str], input: &str) -> Value {
         let output = self.run_with(&[&["--json"], words].concat(), input);

@@ -478,6 +478,15 @@ impl Lab {
         policy: &str,
         build: impl FnOnce(&mut RequestBuilder<'_>, &SecretKeys),
     ) -> (Vec<u8>, Heard) {
+        self.sent(policy, build).await.expect("a decision")
+    }
+
+    /// As [`Lab::send`], where there may be no answer.
+    pub(crate) async fn sent(
+        &self,
+        policy: &str,
+        build: impl FnOnce(&mut RequestBuilder<'_>, &SecretKeys),
+    ) -> Option<(Vec<u8>, Heard)> {
         let keys = keys(SECRET);
         let number = self.sent.fetch_add(1, Ordering::Relaxed);
         let request = request_of(number, &keys, |builder| build(builder, &keys));
@@ -489,9 +498,9 @@ impl Lab {
         let Received::Work(job) = pipeline.receive(&request, from, ingress) else {
             panic!("work");
         };
-        let answer = job.run().await.expect("a decision");
+        let answer = job.run().await?;
         let reply = answer.release().expect("an answer");
-        (reply.to_vec(), heard(&request, &reply, &keys))
+        Some((reply.to_vec(), heard(&request, &reply, &keys)))
     }
 
     /// Loads other texts of the policies.

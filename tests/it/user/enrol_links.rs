@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::message::smtp::Server;
 use crate::support::app::TestApp;
-use crate::support::daemon::Site;
+use crate::support::daemon::{Site, command};
 use crate::support::device::Phone;
 use crate::support::net::{Http, Radius};
 use crate::support::outbox::outbox;
@@ -587,6 +587,38 @@ fn links_are_written_for_those_who_hand_them_on() {
     let unsent = site.run(&["enrol", "alice", "--by", "mail", "--again", url[0], url[1]]);
     let text = String::from_utf8_lossy(&unsent.stdout);
     assert!(text.contains("no mail address"), "{text}");
+}
+
+/// Without a daemon the configuration is the same one.
+#[test]
+fn links_without_a_daemon_lead_to_the_public_url() {
+    let site = Site::new();
+    site.json(&["user", "add", "alice"]);
+    let url = "https://otp.example.com";
+    let run = |words: &[&str]| {
+        let mut run = command(&site.path());
+        run.env("ONCEGATE__HTTP__PUBLIC_URL", url).arg("--json");
+        let output = run.args(words).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{words:?}: {said}");
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let file = site.path().join("links.csv");
+    run(&[
+        "enrol",
+        "alice",
+        "--by",
+        "link",
+        "--out",
+        file.to_str().unwrap(),
+    ]);
+    let links = fs::read_to_string(&file).unwrap();
+    assert!(links.contains(&format!("{url}/enrol#TOTP-")), "{links}");
+    let token = run(&["token", "add", "alice", "--kind", "server"]);
+    let serial = token["serial"].as_str().unwrap();
+    let offered = run(&["token", "offer", serial]);
+    let uri = offered["enrol_uri"].as_str().unwrap_or_default();
+    assert!(uri.starts_with(&format!("{url}/app/#")), "{offered}");
 }
 
 fn with_url(mut body: Value) -> Value {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::support::Random;
 use crate::support::app::{Answer, TestApp};
 use oncegate::model::client::Scope;
+use oncegate::model::id::RequestId;
 use oncegate::model::token::LifeCycle;
 use oncegate::otp::{Algorithm, Digits, hotp};
 use oncegate::secret::{OtpKey, SecretBytes, SecretString};
@@ -490,6 +491,28 @@ async fn row_c13_a_linked_token_has_one_key_and_one_counter() {
         "one counter: used there, used here"
     );
 
+    // For whom it counts is told wherever it is shown; it goes nowhere with it, and its owner does not.
+    for path in ["tokens/T", "users/alice", "users/alice@bank"] {
+        let shown = app.admin("GET", &format!("/v1/admin/{path}"), None).await;
+        let shown = shown.json();
+        let token = shown["tokens"].get(0).unwrap_or(&shown);
+        assert_eq!(token["linked"], json!(["alice@bank"]), "{path}");
+    }
+    for (method, path) in [
+        ("POST", "tokens/T/unassign"),
+        ("DELETE", "users/alice"),
+        ("POST", "users/alice/erase"),
+    ] {
+        let body = (method == "POST").then(|| json!({}));
+        let refused = app.admin(method, &format!("/v1/admin/{path}"), body).await;
+        assert_eq!(refused.status, 409, "{path}");
+        let refused = refused.json();
+        let (detail, next) = (&refused["detail"], &refused["remedy"]);
+        assert_eq!(detail, "token T counts for alice@bank, too", "{path}");
+        let unlink = "end that first: oncegate token unlink T alice@bank";
+        assert_eq!(next, unlink, "{path}");
+    }
+
     let unlink = json!({ "user": "alice@bank" });
     let path = "/v1/admin/tokens/T/unlink";
     assert_eq!(
@@ -502,6 +525,33 @@ async fn row_c13_a_linked_token_has_one_key_and_one_counter() {
     assert_eq!(other["decision"], "reject");
     let owner = app.verify(&verify, "alice", &app.code(0)).await.json();
     assert_eq!(owner["decision"], "accept", "the owner keeps it");
+}
+
+#[tokio::test]
+async fn a_refusal_that_knows_the_next_step_says_it() {
+    let app = TestApp::new();
+    for user in ["alice", "bob"] {
+        app.user(user).await;
+    }
+    let key = json!({ "secret": SECRET, "active": true });
+    totp(&app, "alice", "T", key).await;
+    let twin = json!({ "user": "alice", "kind": "totp", "secret": SECRET, "active": true });
+    let own = json!({ "user": "alice", "first": app.code(0), "second": app.code(1) });
+    let bob = json!({ "user": "bob" });
+    for (path, body, next) in [
+        ("tokens", twin, "oncegate token list"),
+        ("tokens/T/link", own, "name the other user"),
+        ("tokens/T/unlink", bob, "oncegate token show"),
+    ] {
+        let path = format!("/v1/admin/{path}");
+        let refused = app.admin("POST", &path, Some(body)).await.json();
+        let remedy = refused["remedy"].to_string();
+        assert!(remedy.contains(next), "{path}: {refused}");
+    }
+    let unknown = format!("/v1/admin/explain/{}", RequestId::from_bytes([1; 16]));
+    let unknown = app.admin("GET", &unknown, None).await.json();
+    let remedy = unknown["remedy"].to_string();
+    assert!(remedy.contains("oncegate audit list"), "{unknown}");
 }
 
 #[tokio::test]

@@ -316,7 +316,8 @@ async fn without_a_gateway_nobody_is_promised_a_message() {
 async fn row_a11_an_outage_is_declared_shown_and_ends_by_itself() {
     let app = TestApp::new();
     let path = "/v1/admin/outage";
-    assert_eq!(app.admin("GET", path, None).await.json(), json!({}));
+    let none = json!({ "outage": null });
+    assert_eq!(app.admin("GET", path, None).await.json(), none);
     for bad in [0, 59, 86_401] {
         let body = json!({ "for_secs": bad, "reason": "x" });
         assert_eq!(app.admin("PUT", path, Some(body)).await.problem().0, 400);
@@ -334,7 +335,11 @@ async fn row_a11_an_outage_is_declared_shown_and_ends_by_itself() {
     let status = app.admin("GET", "/v1/admin/status", None).await.json();
     assert!(status.get("outage").is_none());
     assert_eq!(app.admin("DELETE", path, None).await.status, 204);
-    assert_eq!(app.admin("DELETE", path, None).await.problem().0, 404);
+    let again = app.admin("DELETE", path, None).await;
+    assert_eq!(again.problem().0, 404);
+    let remedy = again.json()["remedy"].to_string();
+    assert!(remedy.contains("none is declared"), "{remedy}");
+    assert_eq!(app.admin("GET", path, None).await.json(), none);
 }
 
 #[tokio::test]

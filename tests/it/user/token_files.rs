@@ -361,3 +361,52 @@ fn files_of_python_pskc_are_read() {
         }
     }
 }
+
+/// A token of which its own system takes no codes is a finding, and left out on request: an import opens no way in that
+/// was closed. What the file says of a clock is not taken over, and that is said.
+#[test]
+fn what_its_own_system_refuses_opens_no_way_in() {
+    let site = site();
+    let exported = std::fs::read_to_string(file("privacyidea-export.yaml")).unwrap();
+    let revoked = exported.replacen("revoked: false", "revoked: true", 1);
+    let yaml = site.path().join("export.yaml");
+    std::fs::write(&yaml, revoked).unwrap();
+    let path = yaml.to_str().unwrap();
+    for (more, wanted, parts) in [
+        (
+            None,
+            2,
+            [
+                "export.yaml:16",
+                "the token is revoked there",
+                "leave these tokens out: --skip-bad",
+            ],
+        ),
+        (
+            Some("--skip-bad"),
+            0,
+            ["Left out: ", "the token is revoked there", "Made 1 token."],
+        ),
+    ] {
+        let mut words = vec!["token", "import", path];
+        words.extend(more);
+        let output = site.run_with(&words, "");
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(wanted), "{said}");
+        for part in parts {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+    }
+    let tokens = site.json(&["token", "list"]);
+    let tokens = tokens["tokens"].as_array().unwrap();
+    assert_eq!(tokens.len(), 1);
+    assert_eq!(tokens[0]["serial"], "TB1");
+
+    let site = self::site();
+    let (exit, said) = import(&site, "freeradius-users", "", &[]);
+    assert_eq!(exit, 0, "{said}");
+    let off =
+        "tokens with a clock that is off, which is not taken over: 1, the first of them in line 3";
+    assert!(said.contains(off), "{said}");
+    assert!(said.contains("oncegate token resync SERIAL"), "{said}");
+}

@@ -1,14 +1,12 @@
 //! Audit records go to a file, a syslog server or a URL, in order, each at least once.
 //!
 //! Each destination has a cursor in `DIR/ship/NAME`, the last record that it took, written durably after each batch; what
-//! was sent and not noted is sent again. A destination that does not take anything holds up nothing: records wait in
-//! the journal, and its lag is in the metrics. Personal data stay sealed: an erasure must not leave a copy elsewhere.
+//! was sent and not noted is sent again, and what a restore wrote under numbers that were sent before is sent, too. A
+//! destination that does not take anything holds up nothing: records wait in the journal, and its lag is in the metrics. Personal data stay sealed: an erasure must not leave a copy elsewhere.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use std::{fs, io};
 
 use futures_util::future::BoxFuture;
 use tokio::time::timeout;
@@ -16,10 +14,12 @@ use tokio::time::timeout;
 use crate::api::forms;
 use crate::config::{Ship, ShipFormat};
 use crate::daemon::Site;
+use crate::daemon::jobs::cursor::Cursor;
 use crate::daemon::jobs::{Driver, Job};
 use crate::model::audit::AuditRecord;
 use crate::server::http::App;
 use crate::service::Service;
+use crate::store::Store;
 
 mod cef;
 mod file;
@@ -51,10 +51,10 @@ pub(super) fn start(driver: &Driver<'_>, site: &Site, service: &Arc<Service>, ap
     let ship = &site.config.audit.ship;
     let mut all = Vec::new();
     for (name, label, destination) in destinations(ship) {
-        let cursor = site.dir.join("ship").join(name);
+        let cursor = Cursor::new(site.dir.join("ship").join(name));
         let progress = Arc::new(Progress {
             name,
-            taken: AtomicU64::new(read_cursor(&cursor)),
+            taken: AtomicU64::new(cursor.read().map_or(0, |taken| taken.seq)),
             failures: AtomicU64::default(),
             lost: AtomicU64::default(),
         });
@@ -64,6 +64,7 @@ pub(super) fn start(driver: &Driver<'_>, site: &Site, service: &Arc<Service>, ap
             destination,
             cursor,
             progress,
+            taken_up: AtomicBool::default(),
         });
         driver.repeat(Job::new(label, Duration::ZERO, EVERY, move |_| {
             let lane = Arc::clone(&lane);
@@ -116,8 +117,10 @@ fn destinations(ship: &Ship) -> Vec<Named> {
 struct Lane {
     service: Arc<Service>,
     destination: Result<Box<dyn Destination>, String>,
-    cursor: PathBuf,
+    cursor: Cursor,
     progress: Arc<Progress>,
+    /// Whether it is known that the trail has gone on from the cursor.
+    taken_up: AtomicBool,
 }
 
 impl Lane {
@@ -133,6 +136,7 @@ impl Lane {
     async fn hand_over(&self) -> Result<Option<String>, String> {
         let destination = self.destination.as_ref().map_err(Clone::clone)?;
         let store = self.service.core.store();
+        self.take_up(store).await?;
         let begun = self.progress.taken.load(Ordering::Relaxed);
         let mut last = begun;
         while last < store.health().seq {
@@ -153,24 +157,21 @@ impl Lane {
             let taken = timeout(PATIENCE, destination.take(&records)).await;
             taken.map_err(|_| "it takes too long".to_owned())??;
             last = end.seq;
-            write_cursor(&self.cursor, last)
-                .map_err(|error| format!("{} cannot be written: {error}", self.cursor.display()))?;
+            self.cursor.write(store, last)?;
             self.progress.taken.store(last, Ordering::Relaxed);
         }
         Ok((last > begun).then(|| format!("up to record {last}")))
     }
-}
 
-fn read_cursor(path: &Path) -> u64 {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    text.trim().parse().unwrap_or_default()
-}
-
-fn write_cursor(path: &Path, seq: u64) -> io::Result<()> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
+    /// Goes back to where the trail took another course than the cursor knows, once.
+    async fn take_up(&self, store: &Store) -> Result<(), String> {
+        if !self.taken_up.load(Ordering::Relaxed) {
+            let seq = self.cursor.resumed(store).await?.unwrap_or_default();
+            self.progress.taken.store(seq, Ordering::Relaxed);
+            self.taken_up.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
-    crate::daemon::witness::put(path, &format!("{seq}\n"))
 }
 
 /// A record as every destination gets it: one line.

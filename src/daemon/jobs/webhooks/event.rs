@@ -83,6 +83,8 @@ fn change(event: &ChangeEvent) -> Option<Found<'_>> {
             Topic::Approvals
         }
         "user_unlock" | "user_end_waits" => Topic::Locks,
+        // A source of users is followed by imports, too: they enrol no one.
+        "import" if !brings_tokens(&event.target) => return None,
         "import" | "enrol_link" | "enrol_redeem" | "device_revoke" => Topic::Enrolments,
         _ if word.starts_with("token_") => Topic::Enrolments,
         _ => return None,
@@ -96,9 +98,40 @@ fn change(event: &ChangeEvent) -> Option<Found<'_>> {
     Some((topic, word, object(data)))
 }
 
+/// Whether what was imported are tokens or links of them, as `3 users, 0 tokens, 1 link` says of it.
+fn brings_tokens(target: &str) -> bool {
+    !target.contains(", 0 tokens") || target.contains(" link")
+}
+
 fn object(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(fields) => fields,
         _ => Map::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::id::RequestId;
+
+    /// A source of users is no enrolment, and an import of tokens is one.
+    #[test]
+    fn an_import_is_told_where_it_brings_tokens() {
+        let is_told = |target: &str| {
+            let event = ChangeEvent {
+                request: RequestId::from_bytes([1; 16]),
+                actor: "daemon".to_owned(),
+                action: "import".to_owned(),
+                target: target.to_owned(),
+                user: None,
+                detail: None,
+            };
+            change(&event).is_some()
+        };
+        assert!(!is_told("250 users, 0 tokens"));
+        assert!(is_told("0 users, 10 tokens"));
+        assert!(is_told("1 user, 1 token"));
+        assert!(is_told("1 user, 0 tokens, 1 link"));
     }
 }

@@ -11,10 +11,9 @@
 //! Invariants: a program that is down, slow or wrong holds up no login and no other program. Events wait in the journal,
 //! not in memory. What was before a webhook was configured is not told.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use data_encoding::BASE64;
@@ -26,6 +25,7 @@ use tokio::time::timeout;
 
 use crate::config::webhooks::Webhook;
 use crate::daemon::Site;
+use crate::daemon::jobs::cursor::Cursor;
 use crate::daemon::jobs::post::Post;
 use crate::daemon::jobs::{Driver, Job};
 use crate::delivery::read_secret;
@@ -43,11 +43,13 @@ struct Lane {
     service: Arc<Service>,
     hook: Webhook,
     post: Result<Post, String>,
-    cursor: PathBuf,
+    cursor: Cursor,
     counters: Arc<Counters>,
     waiting: tokio::sync::Mutex<Waiting>,
     /// The cursor as it was written last.
     kept: AtomicU64,
+    /// Whether it is known that the trail has gone on from it.
+    taken_up: AtomicBool,
 }
 
 /// For the metrics.
@@ -84,11 +86,12 @@ pub(super) fn start(driver: &Driver<'_>, site: &Site, service: &Arc<Service>, ap
         let lane = Arc::new(Lane {
             service: Arc::clone(service),
             post: post(hook),
-            cursor: site.dir.join("webhooks").join(&hook.name),
+            cursor: Cursor::new(site.dir.join("webhooks").join(&hook.name)),
             hook: hook.clone(),
             counters,
             waiting: tokio::sync::Mutex::default(),
             kept: AtomicU64::default(),
+            taken_up: AtomicBool::default(),
         });
         let begun = lane.begin();
         // Once for each webhook of a process.
@@ -112,13 +115,27 @@ pub(super) fn start(driver: &Driver<'_>, site: &Site, service: &Arc<Service>, ap
 impl Lane {
     /// Takes up the cursor; a webhook without one begins with what happens from now on.
     fn begin(&self) -> Result<(), String> {
-        let text = fs::read_to_string(&self.cursor).unwrap_or_default();
-        if let Ok(seen) = text.trim().parse() {
-            self.counters.seen.store(seen, Ordering::Relaxed);
-            self.kept.store(seen, Ordering::Relaxed);
+        if let Some(taken) = self.cursor.read() {
+            self.go_on(taken.seq);
             return Ok(());
         }
         self.keep(self.service.core.store().health().seq)
+    }
+
+    fn go_on(&self, seq: u64) {
+        self.counters.seen.store(seq, Ordering::Relaxed);
+        self.kept.store(seq, Ordering::Relaxed);
+    }
+
+    /// Goes back to where the trail took another course than the cursor knows, once.
+    async fn take_up(&self) -> Result<(), String> {
+        if !self.taken_up.load(Ordering::Relaxed) {
+            if let Some(seq) = self.cursor.resumed(self.service.core.store()).await? {
+                self.go_on(seq);
+            }
+            self.taken_up.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Notes that all up to this record is done; durably where `told` one of it, and now and then.
@@ -131,14 +148,8 @@ impl Lane {
     }
 
     fn keep(&self, seq: u64) -> Result<(), String> {
-        let parent = self.cursor.parent().map(fs::create_dir_all);
-        let written = parent
-            .transpose()
-            .and_then(|_| crate::daemon::witness::put(&self.cursor, &format!("{seq}\n")));
-        let fault = |error| format!("{} cannot be written: {error}", self.cursor.display());
-        written.map_err(fault)?;
-        self.kept.store(seq, Ordering::Relaxed);
-        self.counters.seen.store(seq, Ordering::Relaxed);
+        self.cursor.write(self.service.core.store(), seq)?;
+        self.go_on(seq);
         Ok(())
     }
 
@@ -148,6 +159,7 @@ impl Lane {
         if self.service.core.now() < waiting.next {
             return Ok(None);
         }
+        self.take_up().await?;
         let store = self.service.core.store();
         let before = self.counters.sent.load(Ordering::Relaxed);
         loop {

@@ -1,4 +1,4 @@
-//! `/v1/admin/backup`: the store in one sealed stream.
+//! `/v1/admin/backup`: the store in one sealed stream, and that it was kept.
 
 use std::io;
 use std::io::BufWriter;
@@ -18,16 +18,42 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::api::{Backup, BackupQuery};
+use crate::admin::AdminError;
+use crate::api::{Backup, BackupKept, BackupQuery, ConfirmBackup};
 use crate::server::http::App;
 use crate::server::http::body;
 use crate::server::http::error::Failure;
-use crate::server::http::route::Routes;
+use crate::server::http::route::{Admin, Routes};
 use crate::store::backup::{BackupReport, Since, SiteFile};
 use crate::store::{By, StoreError};
 
 pub(super) fn routes(routes: Routes) -> Routes {
-    routes.on_request::<Backup, _, _>(backup)
+    routes.on_request::<Backup, _, _>(backup).on(confirm)
+}
+
+/// The receiver alone knows whether what was sent is on a disk.
+async fn confirm(app: Arc<App>, call: Admin<ConfirmBackup>) -> Result<(), Failure> {
+    let BackupKept {
+        backup,
+        store,
+        head,
+        head_mac,
+        octets,
+    } = call.body;
+    let mac = mac(&head_mac);
+    let mac = mac.ok_or_else(|| Failure::malformed("head_mac: 64 hexadecimal digits"))?;
+    let kept = Since {
+        backup,
+        store,
+        head,
+        mac,
+    };
+    let done = app.admin().confirm_backup(kept, octets, call.from).await;
+    done.map_err(|error| match error {
+        AdminError::Conflict(_) => Failure::conflict(NOT_OF_HERE)
+            .advise("confirm a backup where it was made, before the store is restored"),
+        error => error.into(),
+    })
 }
 
 /// The answer is a stream, so it is no document.
@@ -61,10 +87,10 @@ async fn backup(
         match done {
             Ok(report) => {
                 let head = report.header.head;
-                tracing::info!(head, octets = report.octets, "a backup was made");
+                tracing::info!(head, octets = report.octets, "a backup was sent");
             }
             Err(error) => {
-                tracing::error!(error, "a backup was not made");
+                tracing::error!(error, "a backup was not sent");
                 // Its end is missing then, whatever arrives of this.
                 let _ = sender.send(Err(io::Error::other(error))).await;
             }
@@ -96,8 +122,7 @@ fn since(query: BackupQuery) -> Result<Option<Since>, Failure> {
     let Some(backup) = since else {
         return Ok(None);
     };
-    let mac = head_mac.and_then(|mac| HEXLOWER_PERMISSIVE.decode(mac.as_bytes()).ok());
-    let mac = mac.and_then(|mac| mac.try_into().ok());
+    let mac = head_mac.and_then(|text| mac(&text));
     match (store, head, mac) {
         (Some(store), Some(head), Some(mac)) => Ok(Some(Since {
             backup,
@@ -111,7 +136,14 @@ fn since(query: BackupQuery) -> Result<Option<Since>, Failure> {
     }
 }
 
-/// Writes it, and puts on record that it was written: the stream ends after that.
+/// The MAC of a record.
+fn mac(text: &str) -> Option<[u8; 32]> {
+    let octets = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?;
+    octets.try_into().ok()
+}
+
+/// Writes it, and puts on record that it was sent: the stream ends after that, so that no whole backup leaves without a
+/// record.
 async fn make(
     app: &App,
     (files, since): (Vec<SiteFile>, Option<Since>),
@@ -125,7 +157,7 @@ async fn make(
     let out = BufWriter::with_capacity(BUFFER, out);
     let made = app.core().store().backup(files, since, by.at, out).await;
     let report = made.map_err(|error| error.to_string())?;
-    let recorded = app.admin().record_backup(&report, by).await;
+    let recorded = app.admin().record_sending(&report, by).await;
     recorded.map_err(|error| error.to_string())?;
     Ok(report)
 }
@@ -172,6 +204,8 @@ impl hyper::body::Body for Stream {
     }
 }
 
+const NOT_OF_HERE: &str = "the journal has not gone on from this backup: it is of another store or of another course of \
+    this one, or its end was pruned";
 /// Pieces that wait for the connection.
 const PIECES: usize = 4;
 /// Octets of a piece.

@@ -18,9 +18,10 @@ async fn request(app: Arc<App>, call: Admin<ExplainRequest>) -> Result<Explanati
     let found = app.explain().explain(call.place).await?;
     if found.records.is_empty() {
         return Err(Failure::not_found(
-            "there is no record of this request; ids are in `oncegate audit list`, and a request \
-             that could not be decided, or was sent again by the NAS, has none of its own",
-        ));
+            "there is no record of this request; one that could not be decided, or was sent again by the NAS, has \
+             none of its own",
+        )
+        .advise("`oncegate audit list` shows the ids of the newest ones; with --since it reaches further back"));
     }
     Ok(found)
 }

@@ -72,7 +72,7 @@ async fn rotate(app: Arc<App>, call: Admin<RotateMaster>) -> Result<api::MasterR
                 "the master key is not in a file: keys.master is {place}"
             ))
             .advise("stop the daemon, then: oncegate key rotate --to FILE"),
-            RotateError::Failed(what) => Failure::unavailable(what),
+            RotateError::Failed(what, next) => Failure::unavailable(what).advise(next),
         })?;
     let at = call.from.at;
     app.admin().record_master(file.clone(), call.from).await?;

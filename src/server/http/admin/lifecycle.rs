@@ -14,14 +14,14 @@ use crate::model::token::{LifeCycle, Token};
 use crate::otpauth::enrol::app_link;
 use crate::secret::SecretString;
 use crate::server::http::App;
-use crate::server::http::admin::tokens::shown;
+use crate::server::http::admin::tokens::{shown, shown_to};
 use crate::server::http::caller::Caller;
 use crate::server::http::error::Failure;
 use crate::server::http::offered::{Ways, offered};
 use crate::server::http::read::{code, user_named, word};
 use crate::server::http::route::{Admin, Received, Routes};
 use crate::server::http::tell;
-use crate::store::{ADMINISTRATORS_ONLY, By, SHARED_WITH_CONSOLE};
+use crate::store::{ADMINISTRATORS_ONLY, By, COUNTS_TWICE, SHARED_WITH_CONSOLE};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes
@@ -185,7 +185,7 @@ async fn link(
         .admin()
         .link_token(&call.place, &user, (&first, &second), by);
     match linked.await {
-        Ok(_) => shown(&app, &call.place),
+        Ok(_) => shown_to(&app, &caller, &call.place),
         Err(AdminError::Refused(reason)) => Err(tell::not_found_again(&token, reason)),
         Err(AdminError::NotFound("user")) => Err(tell::no_user(&app, &caller, &user)),
         Err(other) => Err(state_refuses(other)),
@@ -228,20 +228,26 @@ async fn assign(
 }
 
 async fn unassign(app: Arc<App>, call: Admin<UnassignToken>) -> Result<api::Token, Failure> {
+    let by = call.from.clone();
     let done = app
         .admin()
         .unassign_token(&call.place, call.expected, call.from);
-    done.await.map_err(state_refuses)?;
+    done.await.map_err(|error| match error {
+        AdminError::Conflict(COUNTS_TWICE) => tell::token_shared(&app, &by, &call.place),
+        other => state_refuses(other),
+    })?;
     shown(&app, &call.place)
 }
 
-async fn unlink(app: Arc<App>, call: Admin<UnlinkToken>) -> Result<api::Token, Failure> {
+async fn unlink(
+    app: Arc<App>,
+    call: Received<UnlinkToken, (Caller, By)>,
+) -> Result<api::Token, Failure> {
+    let (caller, by) = call.from;
     let user = user_named(&app, &call.body.user)?;
-    tell::may_change(&call.from, &user)?;
-    app.admin()
-        .unlink_token(&call.place, &user, call.from)
-        .await?;
-    shown(&app, &call.place)
+    tell::may_change(&by, &user)?;
+    app.admin().unlink_token(&call.place, &user, by).await?;
+    shown_to(&app, &caller, &call.place)
 }
 
 /// The token after a change that its state may not allow.

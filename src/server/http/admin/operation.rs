@@ -52,15 +52,16 @@ async fn recover_clock(
     call: Admin<RecoverClock>,
 ) -> Result<api::ClockRecovered, Failure> {
     let after = call.query.after.as_deref().map(user_key).transpose()?;
-    let limit = call.query.limit.unwrap_or(RECOVERED);
-    if !(1..=RECOVERED).contains(&limit) {
-        return Err(Failure::malformed("limit: 1 to 100000"));
-    }
+    let limit = match call.query.limit {
+        None => usize::MAX,
+        Some(limit) if (1..=RECOVERED).contains(&limit) => limit,
+        Some(_) => return Err(Failure::malformed("limit: 1 to 100000")),
+    };
     let at = call.from.at;
     let recovered = app.admin().recover_clock(after, limit, call.from).await?;
     let users = recovered.users.into_iter();
     Ok(api::ClockRecovered {
-        recovered: true,
+        recovered: recovered.next.is_none(),
         now: at.rfc3339(),
         affected: recovered.count,
         outage: recovered.outage.map(|outage| forms::waiver(&outage, at)),

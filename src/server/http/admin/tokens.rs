@@ -69,7 +69,7 @@ async fn list(
     let (found, next) = page(found, limit, |(token, _)| {
         format!("{}/{}", token.user, token.serial)
     });
-    let shown = |(token, state): &(_, _)| forms::token(token, state, now);
+    let shown = |(token, state): &(_, _)| seen(&app, &caller, (token, state));
     Ok(api::Tokens {
         tokens: found.iter().map(shown).collect(),
         next,
@@ -200,8 +200,11 @@ fn hex(octets: Option<&[u8]>) -> String {
     data_encoding::HEXLOWER.encode(octets.unwrap_or_default())
 }
 
-async fn show(app: Arc<App>, call: Admin<ShowToken>) -> Result<api::Token, Failure> {
-    shown(&app, &call.place)
+async fn show(
+    app: Arc<App>,
+    call: Received<ShowToken, (Caller, By)>,
+) -> Result<api::Token, Failure> {
+    shown_to(&app, &call.from.0, &call.place)
 }
 
 async fn remove(app: Arc<App>, call: Admin<RemoveToken>) -> Result<(), Failure> {
@@ -214,6 +217,28 @@ async fn remove(app: Arc<App>, call: Admin<RemoveToken>) -> Result<(), Failure> 
 pub(super) fn shown(app: &App, serial: &Serial) -> Result<api::Token, Failure> {
     let (token, state) = app.admin().token(serial)?;
     Ok(forms::token(&token, &state, app.core().now()))
+}
+
+/// The token as the caller sees it: with those for whom it counts.
+pub(super) fn shown_to(app: &App, caller: &Caller, serial: &Serial) -> Result<api::Token, Failure> {
+    let (token, state) = app.admin().token(serial)?;
+    Ok(seen(app, caller, (&token, &state)))
+}
+
+/// A token, and the users beside its owner for whom it counts, of those whom the caller sees. Where these cannot be
+/// read, all else is shown.
+pub(super) fn seen(
+    app: &App,
+    caller: &Caller,
+    (token, state): (&Token, &TokenState),
+) -> api::Token {
+    let sharers = app.core().store().sharers(&token.serial);
+    let mut sharers = sharers.unwrap_or_default();
+    sharers.retain(|user| caller.sees(user));
+    api::Token {
+        linked: sharers.iter().map(ToString::to_string).collect(),
+        ..forms::token(token, state, app.core().now())
+    }
 }
 
 /// `USER/SERIAL`, as `next` of a page gives it.

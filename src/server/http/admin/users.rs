@@ -20,6 +20,7 @@ use crate::model::user_key::UserKey;
 use crate::otp::totp::TimeStep;
 use crate::otp::{Algorithm, hotp};
 use crate::secret::SecretString;
+use crate::server::http::admin::tokens::seen;
 use crate::server::http::caller::Caller;
 use crate::server::http::error::Failure;
 use crate::server::http::read::{limit, page, time, user_key, word};
@@ -256,14 +257,18 @@ fn one_of(
 }
 
 async fn remove(app: Arc<App>, call: Admin<RemoveUser>) -> Result<(), Failure> {
+    let by = call.from.clone();
     let removed = app
         .admin()
         .remove_user(&call.place, call.expected, call.from);
-    Ok(removed.await?)
+    let removed = removed.await;
+    removed.map_err(|error| tell::user_shares(&app, &by, &call.place, error))
 }
 
 async fn erase(app: Arc<App>, call: Admin<EraseUser>) -> Result<(), Failure> {
-    Ok(app.admin().erase_user(&call.place, call.from).await?)
+    let by = call.from.clone();
+    let erased = app.admin().erase_user(&call.place, call.from).await;
+    erased.map_err(|error| tell::user_shares(&app, &by, &call.place, error))
 }
 
 async fn unlock(
@@ -415,7 +420,7 @@ fn shown(app: &App, caller: &Caller, key: &UserKey) -> Result<api::User, Failure
     effects(app, &view.user, &mut user);
     let tokens = view.tokens.iter();
     let tokens = tokens.filter(|(token, _)| caller.sees(&token.user));
-    let tokens = tokens.map(|(token, state)| forms::token(token, state, now));
+    let tokens = tokens.map(|(token, state)| seen(app, caller, (token, state)));
     user.tokens = Some(tokens.collect());
     Ok(user)
 }

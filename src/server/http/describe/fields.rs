@@ -114,6 +114,8 @@ pub(super) const FIELDS: &[Field] = &[
     field("remove_aliases", Text(1, 253), "asmith"),
     field("retry_window_secs", Number(0, 30), "10"),
     field("unsigned_replies_secs", Number(0, 31_622_400), "0"),
+    field("backup", Text(1, 256), "938c578a39cf50f5c55e902b686040e6"),
+    field("octets", Number(0, i64::MAX as u64), "49970"),
     field("head", Number(0, i64::MAX as u64), "4711"),
     field(
         "head_mac",

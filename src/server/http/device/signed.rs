@@ -4,8 +4,9 @@
 //! of the device that its `keyid` names; whether the request is taken is decided by the store, once.
 //!
 //! Threats T38 (capabilities A2): requests of unknown and revoked devices, stolen, changed and old
-//! ones get the same answer. The cause is counted and logged, and never told. Whether a device exists cannot
-//! be measured either: naming it takes its public key.
+//! ones get the same answer. The cause is counted and never told. Whether a device exists cannot be measured
+//! either: naming it takes its public key. A stranger can cause any number of them (T20): each is a line of the log at
+//! the level debug only.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -170,7 +171,7 @@ pub(super) fn refuse(app: &App, cause: &'static str) -> Failure {
     app.device_refusals()
         .get_or_create(&[("cause", cause)])
         .inc();
-    tracing::info!(cause, "a device's request is not taken");
+    tracing::debug!(cause, "a device's request is not taken");
     Failure::NOT_TAKEN
 }
 

@@ -15,8 +15,8 @@ pub(super) fn list(all: &[Value]) -> Value {
     })
 }
 
-/// RFC 7643 s5.
-pub(super) fn abilities() -> Value {
+/// RFC 7643 s5, below this address of the server.
+pub(super) fn abilities(base: &str) -> Value {
     json!({
         "schemas": ["urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"],
         "patch": { "supported": true },
@@ -30,12 +30,12 @@ pub(super) fn abilities() -> Value {
             "name": "Bearer key",
             "description": "The key of an API client with the scope `scim`",
         }],
-        "meta": { "resourceType": "ServiceProviderConfig", "location": "/scim/v2/ServiceProviderConfig" },
+        "meta": { "resourceType": "ServiceProviderConfig", "location": format!("{base}/scim/v2/ServiceProviderConfig") },
     })
 }
 
 /// RFC 7643 s6.
-pub(super) fn types() -> [Value; 2] {
+pub(super) fn types(base: &str) -> [Value; 2] {
     [("User", "/Users", resource::USER), ("Group", "/Groups", resource::GROUP)].map(|(name, endpoint, schema)| {
         json!({
             "schemas": ["urn:ietf:params:scim:schemas:core:2.0:ResourceType"],
@@ -43,13 +43,13 @@ pub(super) fn types() -> [Value; 2] {
             "name": name,
             "endpoint": endpoint,
             "schema": schema,
-            "meta": { "resourceType": "ResourceType", "location": format!("/scim/v2/ResourceTypes/{name}") },
+            "meta": { "resourceType": "ResourceType", "location": format!("{base}/scim/v2/ResourceTypes/{name}") },
         })
     })
 }
 
 /// RFC 7643 s7, of what is kept.
-pub(super) fn schemas() -> [Value; 2] {
+pub(super) fn schemas(base: &str) -> [Value; 2] {
     let attribute = |name: &str, kind: &str, many: bool, required: bool| {
         json!({
             "name": name, "type": kind, "multiValued": many, "required": required, "caseExact": false,
@@ -62,7 +62,7 @@ pub(super) fn schemas() -> [Value; 2] {
             "id": id,
             "name": name,
             "attributes": attributes,
-            "meta": { "resourceType": "Schema", "location": format!("/scim/v2/Schemas/{id}") },
+            "meta": { "resourceType": "Schema", "location": format!("{base}/scim/v2/Schemas/{id}") },
         })
     };
     let user = vec![

@@ -12,8 +12,12 @@ use crate::server::http::scim::listed::get;
 pub(super) const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 pub(super) const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
 
-/// A user as a resource.
-pub(super) fn user(user: &User, groups: &[SourceGroup], realm: &str) -> Map<String, Value> {
+/// A user as a resource, below this address of the server.
+pub(super) fn user(
+    user: &User,
+    groups: &[SourceGroup],
+    (realm, base): (&str, &str),
+) -> Map<String, Value> {
     let follows = user.directory.as_ref();
     let id = follows.map(|one| one.id.as_str()).unwrap_or_default();
     let mut fields = Map::new();
@@ -59,7 +63,7 @@ pub(super) fn user(user: &User, groups: &[SourceGroup], realm: &str) -> Map<Stri
             "resourceType": "User",
             "created": user.created.rfc3339(),
             "lastModified": user.modified.rfc3339(),
-            "location": format!("/scim/v2/Users/{id}"),
+            "location": format!("{base}/scim/v2/Users/{id}"),
         }),
     );
     fields
@@ -74,11 +78,12 @@ fn user_name(user: &UserKey, realm: &str) -> String {
     }
 }
 
-/// A group as a resource, with these members if any are asked for: names and identities.
+/// A group as a resource, below this address of the server, with these members if any are asked for: names and
+/// identities.
 pub(super) fn group(
     group: &SourceGroup,
     members: Option<&[(UserKey, String)]>,
-    realm: &str,
+    (realm, base): (&str, &str),
 ) -> Map<String, Value> {
     let member = |(user, id): &(UserKey, String)| json!({ "value": id, "display": user_name(user, realm), "type": "User" });
     let members = members.map(|all| all.iter().map(member).collect::<Vec<Value>>());
@@ -95,7 +100,7 @@ pub(super) fn group(
                 "resourceType": "Group",
                 "created": group.created.rfc3339(),
                 "lastModified": group.modified.rfc3339(),
-                "location": format!("/scim/v2/Groups/{}", group.id),
+                "location": format!("{base}/scim/v2/Groups/{}", group.id),
             }),
         ),
     ] {

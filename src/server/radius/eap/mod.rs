@@ -34,7 +34,7 @@ use crate::secret::random;
 use crate::server::radius::counters::Event;
 use crate::server::radius::eap::conversation::{Conversation, NONE, Surroundings};
 use crate::server::radius::eap::method::{Granted, Next, Question};
-use crate::server::radius::eap::table::{Crowd, Found, PLACES, State};
+use crate::server::radius::eap::table::{Crowd, Found, Held, PLACES, State};
 use crate::server::radius::eap::tunnel::TunnelError;
 use crate::server::radius::job::{Asked, Job, Ready};
 use crate::server::radius::reply;
@@ -57,7 +57,7 @@ impl Job {
             mut conversation,
             mut next,
         } = self.turn(packet, octets, &drawn, most)?;
-        let table = &self.pipeline.conversations;
+        let held = self.pipeline.conversations.held(state);
         let mut delay = Duration::ZERO;
         // An accept of an earlier packet: what it rested on may have changed since.
         let mut waited = true;
@@ -68,7 +68,7 @@ impl Job {
             });
             match step {
                 Next::Send(kind, data) => {
-                    let octets = self.send(packet, (state, conversation), kind, data)?;
+                    let octets = self.send(packet, (held, conversation), kind, data)?;
                     return Some((Event::Challenge, octets, delay));
                 }
                 Next::Decide(question) => {
@@ -79,7 +79,7 @@ impl Job {
                     let user = conversation.name();
                     let Some(outcome) = self.decide(packet, user, &question).await else {
                         conversation.postpone(Next::Decide(question));
-                        self.keep(state, conversation);
+                        self.keep(held, conversation);
                         return None;
                     };
                     (delay, waited) = (outcome.delay, false);
@@ -90,7 +90,7 @@ impl Job {
                     let user = (conversation.name(), conversation.method);
                     let Some(outcome) = self.recheck(packet, user, &granted).await else {
                         conversation.postpone(Next::Accept(granted));
-                        self.keep(state, conversation);
+                        self.keep(held, conversation);
                         return None;
                     };
                     (delay, waited) = (outcome.delay, false);
@@ -102,12 +102,12 @@ impl Job {
                     });
                 }
                 Next::Accept(granted) => {
-                    table.end(&state);
+                    drop(held);
                     let user = conversation.name();
                     return self.grant(packet, octets, (user, &granted));
                 }
                 Next::Refuse => {
-                    table.end(&state);
+                    drop(held);
                     let known = (conversation.name(), conversation.refused);
                     return self.refuse(packet, known, delay).await;
                 }
@@ -247,7 +247,7 @@ impl Job {
     fn send(
         &self,
         packet: &Packet<'_>,
-        (state, mut conversation): (State, Box<Conversation>),
+        (held, mut conversation): (Held<'_>, Box<Conversation>),
         kind: u8,
         data: Vec<u8>,
     ) -> Option<Arc<[u8]>> {
@@ -256,24 +256,20 @@ impl Job {
         let built = reply::eap(
             packet,
             (
-                table::text_of(&state).as_bytes(),
+                table::text_of(&held.state).as_bytes(),
                 &eap::attributes(&request),
             ),
             wait,
             self.keys(),
         );
         let octets = built.map_err(|error| self.unbuilt(&error)).ok()?;
-        self.keep(state, conversation);
+        self.keep(held, conversation);
         Some(octets)
     }
 
-    fn keep(&self, state: State, conversation: Box<Conversation>) {
+    fn keep(&self, held: Held<'_>, conversation: Box<Conversation>) {
         let name = &self.peer.client.name;
-        let crowd = self
-            .pipeline
-            .conversations
-            .put(state, name, conversation, self.at);
-        let Some(Crowd { client, holds }) = crowd else {
+        let Some(Crowd { client, holds }) = held.keep(name, conversation, self.at) else {
             return;
         };
         if self

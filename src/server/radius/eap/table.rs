@@ -54,6 +54,35 @@ pub(super) enum Found {
     Unknown,
 }
 
+/// The place of a conversation while a packet of it is worked on. It ends with that work, however this ends,
+/// unless it is kept: a place that is left behind would take no packet until it is swept.
+pub(super) struct Held<'t> {
+    table: &'t Conversations,
+    pub(super) state: State,
+    is_kept: bool,
+}
+
+impl Held<'_> {
+    /// Puts the conversation back. The client that had to give up another one.
+    pub(super) fn keep(
+        mut self,
+        client: &str,
+        conversation: Box<Conversation>,
+        now: UnixTime,
+    ) -> Option<Crowd> {
+        self.is_kept = true;
+        self.table.put(self.state, client, conversation, now)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            self.table.end(&self.state);
+        }
+    }
+}
+
 /// A client whose conversations took the last place.
 pub(super) struct Crowd {
     pub(super) client: Arc<str>,
@@ -76,8 +105,17 @@ impl Conversations {
         }
     }
 
+    /// The place of a conversation that was taken out, or that begins.
+    pub(super) const fn held(&self, state: State) -> Held<'_> {
+        Held {
+            table: self,
+            state,
+            is_kept: false,
+        }
+    }
+
     /// Puts a conversation in its place, or in a new one. The client that had to give up another one.
-    pub(super) fn put(
+    fn put(
         &self,
         state: State,
         client: &str,
@@ -104,7 +142,7 @@ impl Conversations {
     }
 
     /// Ends a conversation.
-    pub(super) fn end(&self, state: &State) {
+    fn end(&self, state: &State) {
         self.lock().entries.remove(state);
     }
 
@@ -167,6 +205,19 @@ mod tests {
         assert!(matches!(table.take(&state(1), "vpn", now), Found::Here(_)));
         assert!(matches!(table.take(&state(1), "vpn", now), Found::Busy));
         table.end(&state(1));
+        assert!(matches!(table.take(&state(1), "vpn", now), Found::Unknown));
+    }
+
+    #[test]
+    fn a_conversation_ends_with_the_work_on_its_packet_unless_it_is_kept() {
+        let (table, now) = (Conversations::default(), UnixTime::from_secs(1_795_000_000));
+        assert!(table.held(state(1)).keep("vpn", begun(), now).is_none());
+        let Found::Here(conversation) = table.take(&state(1), "vpn", now) else {
+            panic!("it was kept");
+        };
+        table.held(state(1)).keep("vpn", conversation, now);
+        assert!(matches!(table.take(&state(1), "vpn", now), Found::Here(_)));
+        drop(table.held(state(1)));
         assert!(matches!(table.take(&state(1), "vpn", now), Found::Unknown));
     }
 
