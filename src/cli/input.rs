@@ -83,7 +83,7 @@ fn typed(asked: &[Ask<'_>]) -> Result<Vec<SecretString>, CliError> {
         if *twice {
             output::warn(&format!("Type the {what} again:"));
             let again = line(&mut from, what, &hidden.interrupts)?;
-            if again.is_none_or(|again| again.expose() != first.expose()) {
+            if again.is_none_or(|again| again != first) {
                 let message = format!("what was typed the second time is not the same {what}");
                 return Err(CliError::usage(message).remedy("repeat the command"));
             }

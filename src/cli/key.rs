@@ -202,7 +202,7 @@ impl Import {
         daemon::write_key(&self.to, &key)?;
         let own = context.site().ok();
         let own = own.and_then(|site| daemon::master_key(&site.config.keys.master).ok());
-        let is_own = own.map(|own| own.expose() == key.expose());
+        let is_own = own.map(|own| own == key);
         let document = json!({ "file": self.to, "fingerprint": name, "in_use": is_own });
         context.out.show(&document, |_| {
             let in_use = match is_own {

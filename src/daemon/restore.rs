@@ -96,7 +96,7 @@ pub fn restore(
 /// How the key that was `given` comes to where `place` looks for it, if it is not there.
 fn misplaced(place: &MasterKey, given: &MasterKey, key: &Key256) -> Option<String> {
     let there = master_key(place).ok();
-    if there.is_some_and(|there| there.expose() == key.expose()) {
+    if there.is_some_and(|there| there == *key) {
         return None;
     }
     let file = match given {

@@ -186,8 +186,8 @@ impl TokenState {
 ///
 /// Invariant: `last` only rises, and a code whose step is not above it is never accepted. After a clock
 /// that was ahead it is lowered once ([`crate::model::clock`]), and `ahead` keeps what was consumed
-/// above it. It is otherwise for recovery codes, which are used in any order: [`TokenState::used`] says which are gone, `last` the
-/// latest of them.
+/// above it. It is otherwise for recovery codes, which are used in any order: [`TokenState::used`] says which are
+/// gone, `last` the latest of them.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Moving {
     /// Last consumed step (RFC 6238 T), counter (RFC 4226 C) or number of an issued code.

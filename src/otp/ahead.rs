@@ -5,8 +5,8 @@
 //! step is accepted at most once, for ever (contract s8.1).
 //!
 //! Invariant: what was put in is contained until [`Ahead::above`] leaves it out, which no login does: a later step
-//! that is consumed may be of a clock that is ahead once more. There are [`RANGES`] ranges; where that is not enough the nearest two become one, and the steps between them
-//! are void too.
+//! that is consumed may be of a clock that is ahead once more. There are [`RANGES`] ranges; where that is not
+//! enough the nearest two become one, and the steps between them are void too.
 
 /// A small set of steps.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

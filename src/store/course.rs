@@ -1,9 +1,10 @@
 //! Where those who follow the trail go on after it took another course.
 //!
-//! A restore, an accepted rollback and a repair that lost records end the trail at an earlier record and write others under
-//! the numbers that follow, from the records that close codes on. Each begins a state epoch ([`crate::store::witness`]), and its
-//! last record says which. A number alone would pass over those: the epoch is kept with it, and the MAC of the record, since two restores
-//! may begin the same epoch where no statement of the first is left.
+//! A restore, an accepted rollback and a repair that lost records end the trail at an earlier record and write others
+//! under the numbers that follow, from the records that close codes on. Each begins a state epoch
+//! ([`crate::store::witness`]), and its last record says which. A number alone would pass over those: the epoch is kept
+//! with it, and the MAC of the record, since two restores may begin the same epoch where no statement of the first is
+//! left.
 //!
 //! Invariant: behind [`Store::resumed`] lies every record that was not taken. Some that were may lie there, too.
 
@@ -31,12 +32,8 @@ impl Taken {
         let mut words = text.split_whitespace();
         let seq = words.next()?.parse().ok()?;
         let epoch = words.next().map_or(Some(0), |word| word.parse().ok())?;
-        let mac = words.next().map(|word| {
-            let octets = HEXLOWER.decode(word.as_bytes()).ok()?;
-            octets.try_into().ok()
-        });
-        let mac = match mac {
-            Some(mac) => Some(mac?),
+        let mac = match words.next() {
+            Some(word) => Some(HEXLOWER.decode(word.as_bytes()).ok()?.try_into().ok()?),
             None => None,
         };
         words.next().is_none().then_some(Self { seq, epoch, mac })

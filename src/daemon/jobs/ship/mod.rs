@@ -2,7 +2,8 @@
 //!
 //! Each destination has a cursor in `DIR/ship/NAME`, the last record that it took, written durably after each batch; what
 //! was sent and not noted is sent again, and what a restore wrote under numbers that were sent before is sent, too. A
-//! destination that does not take anything holds up nothing: records wait in the journal, and its lag is in the metrics. Personal data stay sealed: an erasure must not leave a copy elsewhere.
+//! destination that does not take anything holds up nothing: records wait in the journal, and its lag is in the
+//! metrics. Personal data stay sealed: an erasure must not leave a copy elsewhere.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
