@@ -308,7 +308,7 @@ impl Admin {
             };
             Ok::<_, CoreError>((attempt, ()))
         };
-        let (verdict, ()) = self.login.settle_with(key, gather).await?;
+        let (verdict, ()) = self.login.settle_with(key, true, gather).await?;
         Ok(verdict.decision == Decision::Accept)
     }
 

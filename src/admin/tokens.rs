@@ -277,7 +277,7 @@ impl Admin {
             };
             Ok::<_, AdminError>((attempt, token.clone()))
         };
-        let (verdict, token) = self.login.settle_with(Some(user), gather).await?;
+        let (verdict, token) = self.login.settle_with(Some(user), true, gather).await?;
         let changed = verdict.tokens.into_iter().next();
         match (verdict.decision, changed) {
             (Decision::Accept, Some((_, state))) => Ok((token, state)),

@@ -210,7 +210,7 @@ impl Login {
             let user = token.user.to_string();
             Ok((self.inbound_attempt(inbound, user, evidence, at), ()))
         };
-        let (verdict, ()) = self.settle_with(Some(&token.user), gather).await?;
+        let (verdict, ()) = self.settle_with(Some(&token.user), true, gather).await?;
         Ok(verdict.reason)
     }
 
@@ -220,7 +220,7 @@ impl Login {
             let evidence = Evidence::Refused(Reason::WrongSender);
             Ok::<_, CoreError>((self.inbound_attempt(inbound, sender, evidence, at), ()))
         };
-        let (verdict, ()) = self.settle_with(None, gather).await?;
+        let (verdict, ()) = self.settle_with(None, true, gather).await?;
         Ok(verdict.reason)
     }
 

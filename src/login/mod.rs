@@ -139,8 +139,7 @@ impl Login {
             .map_or_else(|_| shorten(request.user), UserKey::joined);
         let (key, shown) = (key.as_ref().ok(), &shown);
         let gather = || async move {
-            // The futures around it are moved about, so they are to be small.
-            let assessment = Box::pin(self.assess(request, policy, key, (at, place))).await?;
+            let assessment = self.assess(request, policy, key, (at, place)).await?;
             // A request for a code is answered alike whether or not it can be sent: neither who is a
             // user nor who is locked can be learned by it.
             let wished = assessment.rule.or_else(|| policy.rules.first());
@@ -171,8 +170,10 @@ impl Login {
             };
             Ok::<_, CoreError>((attempt, (assessment.progress, wished)))
         };
-        let (verdict, found) = self.settle_with(key, gather).await?;
-        self.outcome((request, policy), opening, *verdict, found)
+        // Without a place no hash is made, and without a hash nothing is waited for.
+        let waits = place.is_some();
+        let (verdict, found) = self.settle_with(key, waits, gather).await?;
+        self.outcome((request, policy), opening, verdict, found)
             .await
     }
 
@@ -181,7 +182,7 @@ impl Login {
         &self,
         (request, policy): (&LoginRequest<'_>, &Policy),
         opening: Option<(Factor, bool)>,
-        verdict: Verdict,
+        verdict: Box<Verdict>,
         (progress, wished): (Option<Box<Progress<'_>>>, Option<Factor>),
     ) -> Result<LoginOutcome, CoreError> {
         let right =

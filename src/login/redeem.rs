@@ -113,7 +113,7 @@ impl Login {
             let device = attempt.enrols.clone();
             Ok((attempt, device))
         };
-        let (verdict, device) = match self.settle_with(user, gather).await {
+        let (verdict, device) = match self.settle_with(user, true, gather).await {
             Ok(settled) => settled,
             Err(Stop::NotRecorded(reason)) => {
                 self.core.counters.decided(Channel::Device, reason);

@@ -1,6 +1,8 @@
 //! The loop of every decision: what is presented is compared with a view, the store decides against the
 //! newest state, and where the view had gone stale both are done again.
 
+use futures_util::FutureExt as _;
+
 use crate::core::CoreError;
 use crate::login::Login;
 use crate::model::attempt::{Attempt, Compared, Comparison, Evidence, Success, Verdict};
@@ -10,9 +12,13 @@ use crate::store::View;
 impl Login {
     /// Has the store decide what `gather` finds, and counts the verdict. `gather` reads a view, compares,
     /// and returns the attempt with what else an answer is made of.
+    ///
+    /// `waits`: whether `gather` may have to wait. One that does not is polled once, on the stack: it is larger than
+    /// all that a login keeps while it waits for its commit, and there are as many of these as a batch has members.
     pub(crate) async fn settle_with<T, E, F>(
         &self,
         user: Option<&UserKey>,
+        waits: bool,
         gather: impl Fn() -> F,
     ) -> Result<(Box<Verdict>, T), E>
     where
@@ -20,7 +26,11 @@ impl Login {
         F: Future<Output = Result<(Attempt, T), E>>,
     {
         for _ in 0..TRIES {
-            let (attempt, rest) = gather().await?;
+            let at_once = (!waits).then(|| gather().now_or_never()).flatten();
+            let (attempt, rest) = match at_once {
+                Some(gathered) => gathered?,
+                None => Box::pin(gather()).await?,
+            };
             let (at, channel) = (attempt.at, attempt.channel);
             let other = of_alias(&attempt.evidence, user);
             let settled = self.core.store.attempt(attempt).await;

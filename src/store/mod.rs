@@ -290,12 +290,11 @@ impl Store {
     }
 
     /// Decides and consumes. Durable when it answers.
-    pub async fn attempt(
+    pub fn attempt(
         &self,
         attempt: Attempt,
-    ) -> Result<Result<Box<Verdict>, Stale>, StoreError> {
+    ) -> impl Future<Output = Result<Result<Box<Verdict>, Stale>, StoreError>> {
         self.ask(|reply| Command::Attempt(Box::new(attempt), reply))
-            .await
     }
 
     /// Keeps as many octets of rows of users and tokens in memory.
@@ -354,20 +353,23 @@ impl Store {
         Ok(())
     }
 
-    async fn ask<T>(
+    /// Submits a command at once, before the future is polled: what it is made of is not part of the future.
+    fn ask<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Command,
-    ) -> Result<T, StoreError> {
+    ) -> impl Future<Output = Result<T, StoreError>> {
         let (reply, answer) = oneshot::channel();
         let queue = self.queue.as_ref();
         let queue = queue.expect("the queue lives as long as the store");
-        match queue.push(command(reply)) {
-            Ok(()) => {}
-            // Shed at once: what waits in a full queue would be answered too late anyway.
-            Err(Refused::Full) => return Err(StoreError::Shed),
-            Err(Refused::Closed) => return Err(self.unavailable()),
+        let pushed = queue.push(command(reply));
+        async move {
+            match pushed {
+                Ok(()) => answer.await.unwrap_or_else(|_| Err(self.unavailable())),
+                // Shed at once: what waits in a full queue would be answered too late anyway.
+                Err(Refused::Full) => Err(StoreError::Shed),
+                Err(Refused::Closed) => Err(self.unavailable()),
+            }
         }
-        answer.await.unwrap_or_else(|_| Err(self.unavailable()))
     }
 
     /// Reads the journal, on a thread of its own; the reading ends when the caller gives up.

@@ -111,7 +111,7 @@ pub(super) struct Claim {
 
 impl Job {
     /// Decides. `None`: nothing leaves.
-    pub async fn run(self) -> Option<Answer> {
+    pub async fn run(self: Box<Self>) -> Option<Answer> {
         let _working = Arc::clone(&self.pipeline.working)
             .acquire_owned()
             .await
@@ -209,7 +209,11 @@ impl Job {
             rounds: self.peer.challenge,
             own: own.unwrap_or_default(),
         };
-        let decided = self.decided(packet, asked, &credential.shown).await?;
+        let decided = if self.peer.retry_window.is_zero() {
+            self.ask(packet, &asked).await?
+        } else {
+            Box::pin(self.decided(packet, &asked, &credential.shown)).await?
+        };
         let (event, octets) = self.reply(packet, &decided, credential)?;
         Some((event, octets, decided.delay))
     }
@@ -219,13 +223,11 @@ impl Job {
     async fn decided(
         &self,
         packet: &Packet<'_>,
-        asked: Asked<'_>,
+        asked: &Asked<'_>,
         shown: &Shown,
     ) -> Option<LoginOutcome> {
         let window = self.peer.retry_window;
-        let retries = (!window.is_zero())
-            .then(|| self.pipeline.retries())
-            .flatten();
+        let retries = self.pipeline.retries();
         let client = &self.peer.client;
         let attempt = retries.and_then(|retries| {
             let this = (&**client, self.source);
@@ -264,8 +266,12 @@ impl Job {
     }
 
     /// Has the service decide. `None`: no one could.
-    pub(super) async fn ask(&self, packet: &Packet<'_>, asked: Asked<'_>) -> Option<LoginOutcome> {
-        self.asked(packet, asked, Wanted::Decision).await
+    pub(super) fn ask(
+        &self,
+        packet: &Packet<'_>,
+        asked: &Asked<'_>,
+    ) -> impl Future<Output = Option<LoginOutcome>> {
+        self.asked(packet, asked, Wanted::Decision)
     }
 
     /// Has the service say whether an accept that waited for the peer may be told: itself, or a refusal.
@@ -273,7 +279,7 @@ impl Job {
     pub(super) async fn confirm(
         &self,
         packet: &Packet<'_>,
-        asked: Asked<'_>,
+        asked: &Asked<'_>,
         accepted: &Accepted,
     ) -> Option<LoginOutcome> {
         let confirmation = Wanted::Confirmation(accepted);
@@ -283,7 +289,7 @@ impl Job {
     async fn asked(
         &self,
         packet: &Packet<'_>,
-        asked: Asked<'_>,
+        asked: &Asked<'_>,
         wanted: Wanted<'_>,
     ) -> Option<LoginOutcome> {
         let Self { pipeline, peer, .. } = self;
@@ -405,7 +411,7 @@ impl Job {
         Some((event, octets))
     }
 
-    fn answer(self, event: Event, octets: Arc<[u8]>, delay: Duration) -> Answer {
+    fn answer(self: Box<Self>, event: Event, octets: Arc<[u8]>, delay: Duration) -> Answer {
         Answer {
             claim: self.claim,
             octets,

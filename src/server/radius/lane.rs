@@ -334,7 +334,8 @@ async fn work(job: Box<Job>, arrived: Instant, route: Route) -> Option<Reply> {
     let answer = job.run().await?;
     if !answer.delay().is_zero() {
         // By a monotonic clock: a step of the real one moves no reply.
-        tokio::time::sleep_until(arrived + answer.delay()).await;
+        // Boxed: few wait.
+        Box::pin(tokio::time::sleep_until(arrived + answer.delay())).await;
     }
     Some((answer.release()?, route))
 }

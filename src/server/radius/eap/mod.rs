@@ -146,7 +146,7 @@ impl Job {
             rounds: question.rounds && self.peer.challenge,
             own: ROOM,
         };
-        self.ask(packet, asked).await
+        self.ask(packet, &asked).await
     }
 
     /// Has the service say whether what was granted with an earlier packet may be told. `None`: no one could.
@@ -160,7 +160,7 @@ impl Job {
             method,
             ..nothing(user)
         };
-        self.confirm(packet, asked, &granted.accepted).await
+        self.confirm(packet, &asked, &granted.accepted).await
     }
 
     /// An Access-Reject. Where none is on record yet, this puts it there.
@@ -171,7 +171,7 @@ impl Job {
         mut delay: Duration,
     ) -> Option<Ready> {
         if !recorded {
-            delay = self.ask(packet, nothing(user)).await?.delay;
+            delay = self.ask(packet, &nothing(user)).await?.delay;
         }
         let built = reply::reject(packet, (self.keys(), MessageAuthenticator::First), None);
         let octets = built.map_err(|error| self.unbuilt(&error)).ok()?;
