@@ -171,6 +171,8 @@ struct InFlight {
     older: Requests,
     /// When the younger generation began.
     began: Instant,
+    /// How long the last commit took.
+    commit: Duration,
 }
 
 type Requests = FuturesUnordered<Pin<Box<dyn Future<Output = Option<Reply>> + Send>>>;
@@ -232,11 +234,15 @@ impl Lane {
         self.drain().await;
     }
 
-    /// Takes what has arrived, at most [`BATCH`] datagrams, and begins to work on it. Whether another lane should
-    /// receive meanwhile.
+    /// Takes what has arrived, at most [`BATCH`] datagrams, or [`LARGE`] for a disk that is slow, and begins to work on
+    /// it. Whether another lane should receive meanwhile.
     fn batch(&mut self, inbox: &mut Inbox) -> io::Result<bool> {
         let mut taken = 0;
-        while taken < BATCH {
+        let most = match self.in_flight.commit {
+            took if took > SLOW => LARGE,
+            _ => BATCH,
+        };
+        while taken < most {
             let more = match self.port.try_receive(inbox) {
                 Ok(more) => more,
                 // An ICMP message about an earlier reply, or a signal: about no datagram.
@@ -346,6 +352,7 @@ impl InFlight {
             younger: Requests::new(),
             older: Requests::new(),
             began: Instant::now(),
+            commit: Duration::ZERO,
         }
     }
 
@@ -368,9 +375,11 @@ impl InFlight {
                 }
                 // One commit, whose answers are taken. What others submit while it is made is the writer's, who is
                 // woken by the end of the hold: it would keep this thread from its replies, and from receiving.
+                let began = Instant::now();
                 if committed || !batch.commit() {
                     break;
                 }
+                self.commit = began.elapsed();
                 committed = true;
             }
             // When none are in flight, what arrives next begins some, and this is asked anew.
@@ -398,8 +407,14 @@ impl InFlight {
 const NAME: &str = "radius-lane";
 
 /// Datagrams read before what is in flight gets its turn, and so what one commit takes from here: what belongs to them
-/// stays in a processor's caches, and a disk that flushes in 5 ms still makes 25,000 a second durable.
-const BATCH: usize = 128;
+/// stays in a processor's caches.
+const BATCH: usize = 64;
+
+/// The same where a commit is [`SLOW`]: a disk that flushes in 10 ms still makes 25,000 a second durable.
+const LARGE: usize = 256;
+
+/// A commit of [`BATCH`] logins takes less, where the disk flushes in a millisecond.
+const SLOW: Duration = Duration::from_millis(3);
 
 /// So many datagrams take longer than it takes to wake another lane.
 const PASS: usize = 16;
