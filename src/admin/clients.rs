@@ -246,7 +246,7 @@ impl Admin {
     }
 
     /// Gives a client a new secret or key; the old one stays valid beside it for `grace`. The
-    /// answer holds the new key of an API client.
+    /// answer holds the new key of an API client. A client with a certificate has no secret of its own.
     pub async fn rotate_client(
         &self,
         name: &str,
@@ -258,6 +258,11 @@ impl Admin {
             return invalid("grace_secs", "at most 90 days");
         }
         let mut client = self.client(name)?;
+        if let Access::Radius(radius) = &client.access
+            && radius.settings.certificate.is_some()
+        {
+            return Err(AdminError::Conflict(NO_OWN_SECRET));
+        }
         let until = by.at.plus(grace);
         let before = match &client.access {
             Access::Radius(radius) => radius.previous.as_ref().map(|(_, until)| *until),
@@ -509,6 +514,10 @@ fn base32_lower(bytes: &[u8]) -> String {
     }
     text
 }
+
+/// Why a client with a certificate has nothing to rotate.
+pub(crate) const NO_OWN_SECRET: &str = "the client comes over TLS, where the shared secret is always the word \
+     `radsec`: there is none of its own";
 
 /// Shortest shared secret that is accepted; `doctor` names weak ones ([`SharedSecret::weakness`]).
 const SECRET_MIN: usize = 6;

@@ -66,9 +66,22 @@ pub struct Linked {
     pub failed: Vec<String>,
 }
 
+/// What a link is made by.
+struct Plan {
+    user: User,
+    valid_for: Duration,
+    recipients: Vec<(Medium, String)>,
+}
+
 impl Admin {
-    /// Makes a link by which a user enrols a totp token. A token whose link was not used gets another link.
-    pub async fn enrol_by_link(&self, wanted: LinkWanted, by: By) -> Result<Linked, AdminError> {
+    /// Until when a link would be good that is asked for now; an error where it would be refused.
+    pub fn could_enrol_by_link(&self, wanted: &LinkWanted) -> Result<UnixTime, AdminError> {
+        let plan = self.link_plan(wanted)?;
+        Ok(self.core.now().plus(plan.valid_for))
+    }
+
+    /// All that is known of a link before anything changes: no one is promised a message that will never leave.
+    fn link_plan(&self, wanted: &LinkWanted) -> Result<Plan, AdminError> {
         let policies = self.core.policies();
         let Some(policy) = policies.resolve(wanted.policy.as_deref()) else {
             let named = wanted.policy.as_deref().unwrap_or_default();
@@ -99,8 +112,21 @@ impl Admin {
         if !(SHORTEST..=LONGEST).contains(&valid_for) {
             return invalid("valid_for", "a link is good for 1 minute to 365 days");
         }
-        // Before anything changes: no one is promised a message that will never leave.
         let recipients = self.recipients(None, &user, &wanted.media)?;
+        Ok(Plan {
+            user,
+            valid_for,
+            recipients,
+        })
+    }
+
+    /// Makes a link by which a user enrols a totp token. A token whose link was not used gets another link.
+    pub async fn enrol_by_link(&self, wanted: LinkWanted, by: By) -> Result<Linked, AdminError> {
+        let Plan {
+            user,
+            valid_for,
+            recipients,
+        } = self.link_plan(&wanted)?;
         let token = self.held_back(&user, wanted.policy, by.clone()).await?;
         let code = self.core.letters(LENGTH)?;
         let link = Link {

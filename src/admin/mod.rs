@@ -51,6 +51,7 @@ mod tokens;
 mod users;
 
 pub use approval::Lend;
+pub(crate) use clients::NO_OWN_SECRET;
 pub use clients::{ClientPatch, NewRadiusClient};
 pub use clock::{Astray, Recovered};
 pub use counts::{Counted, Counts};

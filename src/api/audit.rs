@@ -108,7 +108,9 @@ pub struct AuditEntry {
 pub enum AuditEvent {
     /// A decision was asked for.
     Decision {
-        /// `accept`, `reject` or `challenge`.
+        /// What was answered: `accept`, `reject` or `challenge`. Who cannot go on may be asked as everybody is: that is
+        /// `challenge` with the reason of the refusal; a client that shows no challenges hears `reject` with
+        /// `challenged`.
         decision: String,
         /// Why, a word of the closed list.
         reason: String,
@@ -261,7 +263,7 @@ pub struct AuditQuery {
     pub action: Option<String>,
     /// Only changes by this actor, as a record shows it, or the person in it: `api:helpdesk`, `alice(uid 1000)`, `alice`.
     pub actor: Option<String>,
-    /// `accept`, `reject` or `challenge`.
+    /// Only where this was answered: `accept`, `reject` or `challenge`.
     pub decision: Option<String>,
     /// Only of this request.
     pub request: Option<String>,

@@ -1,4 +1,4 @@
-//! Rounds that an application begins itself, and what gateways bring.
+//! Rounds that an application begins itself, how these and challenges of logins stand, and what gateways bring.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -7,29 +7,31 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::api::call::{Access, ChallengeName, InboundMedium, calls};
-use crate::api::{Answered, in_clear, unless_null};
+use crate::api::{Answered, entries, in_clear, unless_null};
 use crate::secret::SecretString;
 
 calls! {
     /// Begins a round: sends a code, draws the cells of a card, or shows digits that the person sends.
     ///
     /// The answer looks the same whether or not there is such a user or telephone. An earlier code that
-    /// is still good stays good when no further message may leave.
+    /// is still good stays good when no further message may leave. A retry with the same `Idempotency-Key` begins
+    /// nothing: it gets the first answer.
     BeginChallenge = begin: POST "/v1/challenges" in "verify" for Access::Verify,
         body ChallengeRequest,
-        201 "Begun": ChallengeBegun;
+        201 "Begun": ChallengeBegun => idempotent();
 
-    /// How a round stands.
+    /// How a round stands, or a challenge of `POST /v1/verify`.
     ///
-    /// `accepted` means that the person answered on the other channel; that alone is no login. The login is
-    /// finished by `POST /v1/verify` with this challenge, which consumes the answer once. With `Prefer: status`
+    /// `accepted` means of an inbound round that the person answered on the other channel; that alone is no
+    /// login. The login is finished by `POST /v1/verify` with this challenge, which consumes the answer once.
+    /// Of other challenges it means that the right answer came by `POST /v1/verify`. With `Prefer: status`
     /// `accepted` is 200 and everything else 401. `POST /v1/challenges` decides nothing: for any name it is
     /// 201, or for any name a failure.
     ShowChallenge = standing: GET "/v1/challenges/{id}" in "verify" for Access::Verify,
         at ChallengeName, query Answered,
         200 "How it stands": ChallengeStanding, yes |answer| answer.status == "accepted"
         => by_status("every standing but `accepted`")
-        => fails(&[(404, "This client began no such round")]);
+        => fails(&[(404, "This client has no such round")]);
 
     /// Takes a text message from a person, or the keys pressed in a call.
     TakeInbound = take: POST "/v1/inbound/{medium}" in "gateways" for Access::Gateway,
@@ -52,7 +54,7 @@ pub struct ChallengeRequest {
     #[schema(value_type = Option<String>)]
     pub client_ip: Option<IpAddr>,
     /// The application's own words, for policy rules.
-    #[serde(default, deserialize_with = "unless_null")]
+    #[serde(default, deserialize_with = "entries")]
     #[schema(nullable)]
     pub context: BTreeMap<String, String>,
 }
@@ -80,7 +82,8 @@ pub struct ChallengeBegun {
 pub struct ChallengeStanding {
     /// `pending`, `accepted`, `declined` or `expired`. A wrong answer leaves it `pending`, since whether it was
     /// compared depends on whether there is such a user: `declined` is not told by this version. An inbound
-    /// round that is accepted is no login before `POST /v1/verify` with its id and the other factors.
+    /// round that is accepted is no login before `POST /v1/verify` with its id and the other factors. What was
+    /// accepted may be `expired` some time after `expires_in`.
     pub status: String,
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::api::call::{AUDITOR, RequestName, calls};
-use crate::api::{AuditRecord, Lock, Token, unless_null};
+use crate::api::{AuditRecord, Lock, Token, entries};
 
 calls! {
     /// Why was it decided so?
@@ -41,11 +41,11 @@ pub struct ExplainLogin {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
     /// RADIUS attributes by dictionary name.
-    #[serde(default, deserialize_with = "unless_null")]
+    #[serde(default, deserialize_with = "entries")]
     #[schema(nullable)]
     pub attributes: BTreeMap<String, Vec<String>>,
     /// The application's own words.
-    #[serde(default, deserialize_with = "unless_null")]
+    #[serde(default, deserialize_with = "entries")]
     #[schema(nullable)]
     pub context: BTreeMap<String, String>,
 }

@@ -234,7 +234,8 @@ pub(crate) fn client(client: &Client, now: UnixTime) -> api::Client {
             shown.certificate.clone_from(&radius.settings.certificate);
             let tls = shown.certificate.is_some();
             shown.weak_secret = radius.secret.weakness().filter(|_| !tls).map(str::to_owned);
-            radius.previous.as_ref().map(|(_, until)| *until)
+            let previous = radius.previous.as_ref().filter(|_| !tls);
+            previous.map(|(_, until)| *until)
         }
         Access::Api(api) => {
             "api".clone_into(&mut shown.kind);

@@ -70,12 +70,20 @@ pub struct LinkWanted {
     /// Where people reach this server; `http.public_url` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_url: Option<String>,
+    /// Whether it is only to be said whether a link could be made, and until when it would be good.
+    #[serde(
+        default,
+        deserialize_with = "unless_null",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    #[schema(nullable)]
+    pub dry_run: bool,
 }
 
 /// A link that was made.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct EnrolLinked {
-    /// The token.
+    /// The token; empty where `dry_run` made none.
     pub serial: String,
     /// Canonical `name@realm` of its user.
     pub user: String,

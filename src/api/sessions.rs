@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::api::call::{LOOK, OPERATOR, calls, pages};
-use crate::api::unless_null;
+use crate::api::entries;
 
 calls! {
     /// Sessions, a page at a time.
@@ -82,7 +82,7 @@ pub struct ChangeOfSessions {
     /// Only those on the NAS with this NAS-Identifier or address.
     pub nas: Option<String>,
     /// RADIUS attributes by dictionary name. None: what the client's policy has in its `[reply]` for the user now.
-    #[serde(default, deserialize_with = "unless_null")]
+    #[serde(default, deserialize_with = "entries")]
     #[schema(nullable)]
     pub attributes: BTreeMap<String, Vec<String>>,
 }

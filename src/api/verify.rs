@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::api::call::{Access, calls};
-use crate::api::{in_clear, unless_null};
+use crate::api::{entries, in_clear};
 use crate::secret::SecretString;
 
 calls! {
@@ -68,7 +68,7 @@ pub struct VerifyRequest {
     /// The application's own words, for policy rules.
     #[serde(
         default,
-        deserialize_with = "unless_null",
+        deserialize_with = "entries",
         skip_serializing_if = "BTreeMap::is_empty"
     )]
     #[schema(nullable)]
@@ -180,7 +180,7 @@ pub enum CredentialsAnswer {
 /// A second round: ask the person, then `POST /v1/verify` with `challenge` set to its id.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct Challenge {
-    /// For the field `challenge` of the answer.
+    /// For the field `challenge` of the answer, and `GET /v1/challenges/{id}`.
     pub id: String,
     /// `otp`, `pin` or `password`: the field that is wanted.
     pub factor: String,

@@ -140,7 +140,7 @@ pub(super) struct Name {
 #[derive(Debug, Default, Args)]
 pub(super) struct Listing {
     /// At most this many [default: all]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = paging::most)]
     limit: Option<usize>,
     /// Only clients after this one (`next` of the previous page)
     #[arg(long, value_name = "NAME")]

@@ -74,7 +74,7 @@ impl Config {
 }
 
 async fn check(context: &Context) -> Result<Exit, CliError> {
-    let site = match Site::load(&context.dir, context.config.as_deref()) {
+    let site = match Site::load_whole(&context.dir, context.config.as_deref()) {
         Ok(site) => site,
         Err(StartError::Findings(findings)) => return policy::report(context.out, &findings, ""),
         Err(_) => context.site()?, // says why

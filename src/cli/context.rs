@@ -10,7 +10,7 @@ use crate::cli::output;
 use crate::cli::output::Output;
 use crate::cli::remote::Remote;
 use crate::cli::transport::Transport;
-use crate::daemon::Site;
+use crate::daemon::{Site, StartError};
 
 /// Options of every command. The environment is read in [`Context::new`]: a usage line that clap
 /// prints must not show what was not typed as if it had to be.
@@ -43,7 +43,7 @@ pub(super) struct Global {
 }
 
 /// What every command is given.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Context {
     pub(crate) dir: PathBuf,
     pub(crate) config: Option<PathBuf>,
@@ -71,9 +71,18 @@ impl Context {
         }
     }
 
-    /// The installation, its warnings said.
+    /// The installation.
     pub(crate) fn site(&self) -> Result<Site, CliError> {
-        let site = Site::load(&self.dir, self.config.as_deref()).map_err(|error| {
+        self.located(Site::load(&self.dir, self.config.as_deref()))
+    }
+
+    /// The installation for a start, or to be checked: all faults of its files are named.
+    pub(crate) fn whole_site(&self) -> Result<Site, CliError> {
+        self.located(Site::load_whole(&self.dir, self.config.as_deref()))
+    }
+
+    fn located(&self, site: Result<Site, StartError>) -> Result<Site, CliError> {
+        site.map_err(|error| {
             let error = CliError::from(error);
             if self.is_installed() {
                 error
@@ -82,8 +91,7 @@ impl Context {
                 CliError::new(Exit::NotFound, what)
                     .remedy("make one with `oncegate init`, or name it: --dir DIR or ONCEGATE_DIR")
             }
-        })?;
-        Ok(site)
+        })
     }
 
     /// Whether `init` was here.
@@ -246,7 +254,7 @@ fn directory(dir: Option<PathBuf>, config: Option<&Path>) -> PathBuf {
 }
 
 /// What may follow it: the commands.
-pub(super) const COMMANDS: [&str; 38] = [
+pub(super) const COMMANDS: [&str; 39] = [
     "quickstart",
     "init",
     "setup",
@@ -266,6 +274,7 @@ pub(super) const COMMANDS: [&str; 38] = [
     "source",
     "user",
     "token",
+    "import",
     "delegation",
     "outage",
     "client",

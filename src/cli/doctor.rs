@@ -51,7 +51,7 @@ impl Doctor {
                 }
                 Err(_) => {
                     // Read again for its words: a directory without an installation says so.
-                    if let Err(error) = context.site() {
+                    if let Err(error) = context.whole_site() {
                         report.failed("config", &error);
                     }
                 }

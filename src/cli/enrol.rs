@@ -4,7 +4,8 @@
 //! users, tokens -> plan (who, and why not the others) -> a link each, some at a time -> mail, SMS or paper
 //! ```
 //!
-//! Invariants: nothing is made before the plan is shown or before the files can be written; the server knows
+//! Invariants: nothing is made before the plan is shown or before the files can be written; a dry run goes the same way,
+//! so that it promises nothing that the server or the disk would refuse at once; the server knows
 //! who has an open link, so that a run that broke off is begun again with the same words and goes on with
 //! those who are left. Links are in the file that was asked for and nowhere else: the result file has no secrets.
 
@@ -141,30 +142,20 @@ impl Enrol {
         }
         let api = Arc::new(context.transport().await?);
         let plan = Plan::make(&self, &api).await?;
-        if self.dry_run {
-            let done = Done {
-                dry_run: true,
-                enrolled: plan.names(),
-                skipped: plan.skipped,
-                failed: Vec::new(),
-            };
-            context.out.show(&done, |done| self.planned(done))?;
-            return Ok(Exit::Done);
-        }
         // Before anything is made: what cannot be kept is not asked for.
-        let handouts = self.out.as_deref();
-        let handouts = handouts.map(|path| Handouts::open(self.by, path));
-        let results = self.result.as_deref().map(Results::open);
+        let (handouts, results) = self.files()?;
         let mut run = Run {
-            handouts: handouts.transpose()?,
-            results: results.transpose()?,
+            handouts,
+            results,
             done: Done {
+                dry_run: self.dry_run,
                 skipped: plan.skipped,
                 ..Done::default()
             },
             stopped: None,
         };
-        let bar = output::progress(context.out, "enrol", plan.wanted.len() as u64);
+        let what = if self.dry_run { "check" } else { "enrol" };
+        let bar = output::progress(context.out, what, plan.wanted.len() as u64);
         let sent = self.send(plan.wanted, &api, &mut run, &bar).await;
         bar.finish_and_clear();
         if let Some(handouts) = run.handouts {
@@ -176,6 +167,24 @@ impl Enrol {
         }
         sent?;
         self.conclude(run.done, run.stopped, context)
+    }
+
+    /// What is written. A dry run only sees whether it can be, and leaves nothing behind.
+    fn files(&self) -> Result<(Option<Handouts>, Option<Results>), CliError> {
+        let handouts = self.out.as_deref();
+        let handouts = handouts.map(|path| Handouts::open(self.by, path));
+        let handouts = handouts.transpose()?;
+        if !self.dry_run {
+            let results = self.result.as_deref().map(Results::open);
+            return Ok((handouts, results.transpose()?));
+        }
+        if let Some(handouts) = handouts {
+            handouts.discard();
+        }
+        if let Some(path) = &self.result {
+            Results::try_open(path)?;
+        }
+        Ok((None, None))
     }
 
     /// Asks for the links, some at a time.
@@ -215,6 +224,7 @@ impl Enrol {
             policy: self.policy.clone(),
             valid_for_secs: self.valid_for.map(|length| length.as_secs()),
             server_url: self.server_url.clone(),
+            dry_run: self.dry_run,
         }
     }
 
@@ -226,7 +236,7 @@ impl Enrol {
     ) -> Result<Exit, CliError> {
         done.enrolled.sort();
         if let Some(error) = stopped {
-            if done.enrolled.is_empty() {
+            if done.enrolled.is_empty() || self.dry_run {
                 return Err(error.remedy_or("nothing was made"));
             }
             let so_far = output::count(done.enrolled.len() as u64, "link");
@@ -234,17 +244,29 @@ impl Enrol {
                 "{so_far} went out before that; the same command goes on with those who are left"
             )));
         }
-        let all = done.failed.is_empty() && !done.enrolled.is_empty();
-        context.out.show(&done, |done| self.told(done))?;
+        let some = self.dry_run || !done.enrolled.is_empty();
+        let all = done.failed.is_empty() && some;
+        context.out.show(&done, |done| {
+            if self.dry_run {
+                self.planned(done)
+            } else {
+                self.told(done)
+            }
+        })?;
         Ok(if all { Exit::Done } else { Exit::No })
     }
 
     fn planned(&self, done: &Done) -> String {
         let mut text = skipped(&done.skipped, "not enrolled, because");
+        text.push_str(&skipped(&done.failed, "would fail"));
         let links = output::count(done.enrolled.len() as u64, "user");
         push!(text, "Would enrol {links} by {}.\n", self.by.shown());
         if !done.enrolled.is_empty() {
-            text.push_str("Next: the same without --dry-run\n");
+            text.push_str("Next: the same without --dry-run");
+            if !self.by.is_sent() && self.out.is_none() {
+                text.push_str(", and with --out PATH");
+            }
+            text.push('\n');
         }
         text
     }

@@ -53,9 +53,9 @@ impl Exit {
             Self::NotFound => {
                 Some("see that the name is right; the noun's `list` shows what there is")
             }
-            Self::Conflict => {
-                Some("look at its present state with the noun's `show`, then repeat the command")
-            }
+            Self::Conflict => Some(
+                "look at its present state with the noun's `show`: what that is decides what can be done",
+            ),
         }
     }
 }

@@ -41,7 +41,7 @@ pub(super) struct Explain {
     /// The client that would ask; `local`: an administrator on the server
     #[arg(long, value_name = "NAME", conflicts_with = "reasons")]
     client: Option<String>,
-    /// At this time: 2026-11-20T10:00, or the next 03:00 or `sat 03:00` (local time), or in 2h
+    /// At this time: 2026-11-20T10:00, the next 03:00 or `sat 03:00` (local time), or 2h for in two hours
     /// [default: now]
     #[arg(long, value_name = "TIME", requires = "client", value_parser = when::future)]
     at: Option<Timestamp>,

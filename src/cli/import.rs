@@ -1,4 +1,4 @@
-//! `oncegate user import` and `oncegate token import`: many records from a file.
+//! `oncegate user import`, `oncegate token import`, and `oncegate import` for either: many records from a file.
 //!
 //! ```text
 //! file -> UTF-8 -> every row looked at -> batches of whole users -> POST /v1/admin/import
@@ -28,6 +28,7 @@ use crate::cli::transport::Transport;
 use crate::csv::{Fault, Ignore, Reader, encoding, renamed};
 
 mod batches;
+mod either;
 mod mapping;
 mod rows;
 mod seen;
@@ -39,6 +40,7 @@ use batches::{BODY, Batches, ROWS, Rows};
 use rows::{Looked, look};
 use send::{Asked, Done, Refusals, ended, exchange, finding, refused};
 
+pub(super) use either::EitherImport;
 pub(super) use token_file::TokenImport;
 pub(super) use update::UserImport;
 
@@ -355,7 +357,7 @@ impl Import {
 /// Says what is weak about the tokens of a file.
 fn warn(name: &str, warnings: &[String]) {
     for warning in warnings {
-        output::warn(&format!("warning: {name}: {warning}"));
+        output::warn(&format!("warning: {name}: {}", output::hint(warning)));
     }
 }
 

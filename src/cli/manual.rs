@@ -45,7 +45,8 @@ fn list() -> String {
 
 fn unknown(topic: &str) -> CliError {
     let close = did_you_mean(topic, PAGES.iter().map(|page| page.topic));
-    CliError::usage(format!("the manual has no page `{topic}`")).remedy(close.map_or_else(
+    let message = format!("the manual has no page `{topic}`");
+    CliError::new(Exit::NotFound, message).remedy(close.map_or_else(
         || "`oncegate manual` lists the pages".to_owned(),
         |close| format!("did you mean `{close}`? `oncegate manual` lists the pages"),
     ))

@@ -126,6 +126,7 @@ enum Command {
     User(user::User),
     #[command(subcommand)]
     Token(token::Token),
+    Import(import::EitherImport),
     #[command(subcommand)]
     Delegation(delegation::Delegation),
     #[command(subcommand)]
@@ -190,6 +191,8 @@ fn parse(words: &[OsString]) -> Result<Cli, clap::Error> {
 
 fn start(cli: Cli) -> Result<Exit, CliError> {
     let context = Context::new(cli.global);
+    let named = context.clone();
+    output::hint_by(move |text| named.advice(text));
     if !matches!(cli.command, Command::Serve(_) | Command::Quickstart(_)) {
         logging::start_quiet();
     }
@@ -226,6 +229,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError>
         Command::Source(command) => command.run(context).await,
         Command::User(command) => command.run(context).await,
         Command::Token(command) => command.run(context).await,
+        Command::Import(command) => command.run(context).await,
         Command::Delegation(command) => command.run(context).await,
         Command::Outage(command) => command.run(context).await,
         Command::Client(command) => command.run(context).await,

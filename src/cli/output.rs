@@ -9,6 +9,7 @@
 
 use std::io;
 use std::io::Write as _;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstream::{AutoStream, ColorChoice};
@@ -95,6 +96,23 @@ pub(crate) fn has_document() -> bool {
 
 /// Stdout belongs to the process; so does what is known about it.
 static STARTED: AtomicBool = AtomicBool::new(false);
+
+type Words = Box<dyn Fn(&str) -> String + Send + Sync>;
+
+/// The installation that was named belongs to the process, too.
+static HINTS: OnceLock<Words> = OnceLock::new();
+
+/// Takes what puts commands into words that mean the installation that was named.
+pub(crate) fn hint_by(words: impl Fn(&str) -> String + Send + Sync + 'static) {
+    let _ = HINTS.set(Box::new(words));
+}
+
+/// A text of ours with commands that can be pasted.
+pub(crate) fn hint(text: &str) -> String {
+    HINTS
+        .get()
+        .map_or_else(|| text.to_owned(), |words| words(text))
+}
 
 /// Where something has effect.
 pub(crate) fn effect(places: &[String]) -> String {
@@ -199,10 +217,10 @@ impl Table {
         }
     }
 
-    /// The table, or `empty` when it has no row.
+    /// The table, or `empty`, whose commands can be pasted, when it has no row.
     pub(crate) fn or(&self, empty: &str) -> String {
         if self.0.row_iter().next().is_none() {
-            return format!("{empty}\n");
+            return format!("{}\n", hint(empty));
         }
         self.text()
     }

@@ -44,6 +44,12 @@ async fn page<C: Pages>(
     Ok(page)
 }
 
+/// How many records of a list are wanted at most.
+pub(super) fn most(text: &str) -> Result<usize, String> {
+    let most = text.parse::<usize>().ok().filter(|most| *most > 0);
+    most.ok_or_else(|| "write a whole number from 1 on".to_owned())
+}
+
 /// The text of a list, with how to ask for the rest.
 pub(super) fn with_rest(mut text: String, next: Option<&String>) -> String {
     if let Some(next) = next {
@@ -63,6 +69,15 @@ mod tests {
     use super::*;
     use crate::api::call::Call as _;
     use crate::api::{ListSessions, SessionQuery, Sessions};
+
+    #[test]
+    fn a_list_of_nothing_is_not_asked_for() {
+        assert_eq!((most("1"), most("5000")), (Ok(1), Ok(5000)));
+        for bad in ["0", "-1", "x", "", "1.5"] {
+            let why = most(bad).unwrap_err();
+            assert!(why.contains("from 1 on"), "{bad}: {why}");
+        }
+    }
 
     #[tokio::test]
     async fn a_server_that_leads_in_a_circle_is_not_followed() {

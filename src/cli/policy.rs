@@ -99,13 +99,13 @@ impl Policy {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         match self {
             Self::List => list(context).await,
-            Self::Check(files) => match files.parse(context)? {
+            Self::Check(files) => match files.parse(context, "policy check")? {
                 Ok(policies) => faultless(context.out, &policies),
                 Err(findings) => report(context.out, &findings, ""),
             },
             Self::Draft(draft) => draft.run(context).await,
             Self::Reload(reload) => reload.run(context).await,
-            Self::Test(files) => match files.parse(context)? {
+            Self::Test(files) => match files.parse(context, "policy test")? {
                 Ok(policies) => test(context.out, &policies.run_tests()),
                 Err(findings) => report(context.out, &findings, ""),
             },
@@ -132,10 +132,11 @@ impl Files {
     fn parse(
         &self,
         context: &Context,
+        command: &str,
     ) -> Result<Result<policy::Policies, Vec<Diagnostic>>, CliError> {
         // Files can be checked where there is no installation.
         let site = context.site().ok();
-        let parsed = parse(&self.sources(context)?, site.as_ref())?;
+        let parsed = parse(&self.sources(context, command)?, site.as_ref())?;
         let Ok(policies) = &parsed else {
             return Ok(parsed);
         };
@@ -148,9 +149,9 @@ impl Files {
         Ok(parsed)
     }
 
-    fn sources(&self, context: &Context) -> Result<Vec<Source>, CliError> {
+    fn sources(&self, context: &Context, command: &str) -> Result<Vec<Source>, CliError> {
         if self.files.is_empty() {
-            context.local_only("policy check")?;
+            context.local_only(command)?;
             return Ok(daemon::policy_files(&context.site()?.config.policies.dir)?);
         }
         let mut sources = Vec::new();

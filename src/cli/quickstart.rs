@@ -9,8 +9,8 @@
 //! codes of the phone stay unused.
 //!
 //! Threat: the marker file DIR/quickstart makes the daemon show codes and holds secrets in the
-//! clear. So only this command writes it, and only into a directory without users: an
-//! installation in use does not become a demonstration by a mistyped `--dir`.
+//! clear. So only this command writes it, and only into an installation that it makes itself, which does not become
+//! a demonstration by a mistyped `--dir`; codes are shown of the tokens alone that it names.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -26,8 +26,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::api::{
-    AddClient, AddToken, AddUser, ClientCreate, ClientCreated, ListUsers, Rotate, RotateClient,
-    ShowToken, ShowUser, TokenCreate, TokenCreated, UnlockUser, UserCreate, UserPage,
+    AddClient, AddToken, AddUser, ClientCreate, ClientCreated, Rotate, RotateClient, ShowToken,
+    ShowUser, TokenCreate, TokenCreated, UnlockUser, UserCreate,
 };
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
@@ -99,7 +99,7 @@ impl Quickstart {
                 .remedy("name a directory instead: --dir DIR"));
         }
         let marker = context.dir.join(MARKER);
-        let is_new = prepare(context, &marker).await?;
+        let is_new = prepare(context, &marker)?;
         let site = context.site()?;
         start_logging(&site);
         serve::warn_of(&site);
@@ -189,8 +189,8 @@ fn free(configured: &[SocketAddr], what: &str, bind: Bind, out: Output) -> Vec<S
     configured.iter().map(one).collect()
 }
 
-/// Makes the installation if there is none; says whether it did.
-async fn prepare(context: &Context, marker: &Path) -> Result<bool, CliError> {
+/// Makes the installation unless the demonstration is there; says whether it did.
+fn prepare(context: &Context, marker: &Path) -> Result<bool, CliError> {
     let is_there = marker.try_exists().map_err(|error| {
         CliError::unavailable(format!("cannot look at {}: {error}", marker.display()))
             .remedy("run as the user who owns the directory, or name another: --dir ./demo")
@@ -198,33 +198,16 @@ async fn prepare(context: &Context, marker: &Path) -> Result<bool, CliError> {
     if is_there {
         return Ok(false);
     }
-    let is_new = !context.is_installed();
-    if is_new {
-        daemon::init(&context.dir)?.finish()?;
-    } else {
-        let taken = |why: &str| {
-            let dir = context.dir.display();
-            CliError::new(
-                Exit::Conflict,
-                format!("{dir} is no place for a demonstration: {why}"),
-            )
-            .remedy("name another directory: --dir ./demo")
-        };
-        let api = Transport::of_site(&context.site()?).await?;
-        if !api.is_local() {
-            return Err(taken("a daemon runs there"));
-        }
-        let page = UserPage {
-            limit: Some(1),
-            ..UserPage::default()
-        };
-        let users = api.find::<ListUsers>(&page).await?;
-        if !users.users.is_empty() {
-            return Err(taken("it has users"));
-        }
+    if context.is_installed() {
+        let dir = context.dir.display();
+        let what =
+            format!("{dir} is no place for a demonstration: it has an installation that is none");
+        let taken = CliError::new(Exit::Conflict, what);
+        return Err(taken.remedy("name another directory: --dir ./demo"));
     }
+    daemon::init(&context.dir)?.finish()?;
     write(marker, &Demo::default())?;
-    Ok(is_new)
+    Ok(true)
 }
 
 /// Log lines would drown the story: warnings only, unless the configuration asks for more.
@@ -554,7 +537,7 @@ fn list(addresses: &[SocketAddr]) -> String {
     output::joined(&texts)
 }
 
-/// Name of the marker file (`Site::is_quickstart`).
+/// Name of the marker file (`Site::demo_file`).
 const MARKER: &str = "quickstart";
 const USER: &str = "demo";
 /// Whose codes the self test uses.

@@ -98,10 +98,9 @@ impl Remote {
             .as_deref()
             .map(|file| format!(" in {}", file.display()));
         let (place, url) = (file.unwrap_or_default(), &self.url);
-        CliError::unavailable(format!("the key{place} is not valid for {url}")).remedy(
-            "name the file of a key of that server: --key-file FILE; \
-             `oncegate client add api NAME --scope admin` there makes one",
-        )
+        CliError::unavailable(format!("the key{place} is not valid for {url}")).remedy(format!(
+            "name the file of a key of that server: --key-file FILE; {MAKES_KEY}"
+        ))
     }
 
     /// Adds host, key and path prefix to a request.
@@ -175,7 +174,7 @@ fn is_loopback(host: &str) -> bool {
 fn read_key(path: &Path) -> Result<SecretString, CliError> {
     let failed = |error: std::io::Error| {
         CliError::usage(format!("--key-file {}: {error}", path.display()))
-            .remedy("make a key with `oncegate client add api NAME --scope admin`")
+            .remedy(format!("name a file with a key: {MAKES_KEY}"))
     };
     let mode = std::fs::metadata(path)
         .map_err(failed)?
@@ -190,10 +189,11 @@ fn read_key(path: &Path) -> Result<SecretString, CliError> {
     let text = Zeroizing::new(std::fs::read_to_string(path).map_err(failed)?);
     let key = text.trim();
     if key.is_empty() || !key.bytes().all(|octet| octet.is_ascii_graphic()) {
-        return Err(CliError::usage(format!(
+        let message = format!(
             "--key-file {}: not a key; it holds the key and nothing else",
             path.display()
-        )));
+        );
+        return Err(CliError::usage(message).remedy(format!("put a key there: {MAKES_KEY}")));
     }
     Ok(SecretString::from(key))
 }
@@ -207,12 +207,17 @@ fn tls_config(ca: Option<&Path>) -> Result<ClientConfig, CliError> {
     })
 }
 
+/// Where a key comes from. With a directory it is no command for the same server by the same key, which is what
+/// failed.
+const MAKES_KEY: &str =
+    "on the machine of the server `oncegate client add api NAME --scope admin --dir DIR` makes one";
 /// Time for a connection. A user waits at a terminal; a firewall that drops packets is noticed by then.
 const CONNECT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::context::Context;
     use crate::cli::error::Exit;
 
     fn server(url: &str) -> Result<Remote, CliError> {
@@ -258,6 +263,37 @@ mod tests {
         assert_eq!(call.headers()[header::AUTHORIZATION], "Bearer k");
         assert!(call.headers()[header::AUTHORIZATION].is_sensitive());
         assert_eq!(call.headers()[header::HOST], "127.0.0.1:8080");
+    }
+
+    /// The command that makes a key is not one that needs the key.
+    #[test]
+    fn a_bad_key_is_not_mended_with_itself() {
+        let context = Context {
+            dir: PathBuf::from("./oncegate-data"),
+            config: None,
+            server: Some("http://127.0.0.1:1".to_owned()),
+            key_file: Some(PathBuf::from("kw")),
+            ca_file: None,
+            out: output::Output::default(),
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let empty = dir.path().join("empty");
+        std::fs::write(&empty, "").unwrap();
+        let known = server("http://127.0.0.1:1").unwrap();
+        for error in [
+            known.bad_key(),
+            read_key(&dir.path().join("missing")).unwrap_err(),
+            read_key(&empty).unwrap_err(),
+        ] {
+            let advised = error.advised(|remedy| context.advice(remedy));
+            let (_, remedy) = advised.words();
+            let remedy = remedy.expect("what to do");
+            assert!(
+                remedy.contains("client add api NAME --scope admin --dir DIR"),
+                "{remedy}"
+            );
+            assert!(!remedy.contains("--key-file kw"), "{remedy}");
+        }
     }
 
     #[test]

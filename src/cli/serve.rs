@@ -64,7 +64,7 @@ impl Serve {
         if self.init && !context.is_installed() {
             init::make(context).await?;
         }
-        let site = context.site()?;
+        let site = context.whole_site()?;
         logging::start(site.config.log);
         warn_of(&site);
         let out = context.out;

@@ -42,7 +42,7 @@ impl Status {
         if !status.daemon {
             // The store could decide; no daemon is there to be asked.
             status.ready = false;
-            status.fault.get_or_insert_with(|| NO_DAEMON.to_owned());
+            status.fault.get_or_insert_with(|| output::hint(NO_DAEMON));
         }
         context.out.show(&status, describe)?;
         Ok(if status.ready {
@@ -87,9 +87,10 @@ fn recovered(done: &api::ClockRecovered) -> String {
         push!(
             text,
             "An outage was declared for a time to come, {from} to {until}, by {}: {}\nIt is left as it is; if \
-             it was not meant so: oncegate outage end\n",
+             it was not meant so: {}\n",
             outage.owner,
-            outage.reason
+            outage.reason,
+            output::hint("oncegate outage end")
         );
     }
     if done.users.is_empty() {
@@ -103,7 +104,8 @@ fn recovered(done: &api::ClockRecovered) -> String {
     text.push_str(&table.text());
     if done.affected > done.users.len() {
         let more = done.affected - done.users.len();
-        push!(text, "and {more} more: oncegate audit list\n");
+        let rest = output::hint("oncegate audit list");
+        push!(text, "and {more} more: {rest}\n");
     }
     text
 }
@@ -231,7 +233,7 @@ fn damage(status: &api::Status) -> Option<String> {
         push!(text, "\nand {} more", status.damaged - named);
     }
     for fix in store::fixes_of(&status.damage, status.damaged > named) {
-        push!(text, "\n{fix}");
+        push!(text, "\n{}", output::hint(fix));
     }
     Some(text)
 }
@@ -258,7 +260,7 @@ fn backup(status: &api::Status) -> String {
     let last = status.last_backup.as_ref().zip(status.last_backup_seq);
     let mut text = match last {
         Some((at, seq)) => format!("{}, up to record {seq}", local_time(at)),
-        None => "none was made: oncegate backup FILE".to_owned(),
+        None => output::hint("none was made: oncegate backup FILE"),
     };
     if status.epoch > 0 {
         push!(text, "; state epoch {}", status.epoch);

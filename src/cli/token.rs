@@ -122,7 +122,7 @@ pub(super) struct Listing {
     #[arg(long, value_enum)]
     kind: Option<Kind>,
     /// At most this many [default: all]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = paging::most)]
     limit: Option<usize>,
     /// Only tokens after this one (`next` of the previous page)
     #[arg(long, value_name = "NEXT")]

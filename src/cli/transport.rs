@@ -14,6 +14,7 @@
 //! ([`ANSWER_MAX`], [`PATIENCE`]) against a server that is not ours.
 
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -245,7 +246,8 @@ impl Transport {
                 let stream = stream.map_err(|error| socket_error(path, &error))?;
                 call.headers_mut()
                     .insert(header::HOST, header::HeaderValue::from_static("localhost"));
-                exchange(stream, call).await
+                let answer = exchange(stream, call).await;
+                answer.map_err(|error| hung_up_on(path).unwrap_or(error))
             }
         }
     }
@@ -396,6 +398,22 @@ fn socket_error(path: &Path, error: &io::Error) -> CliError {
     CliError::unavailable(message).remedy(remedy)
 }
 
+/// Why the daemon hung up, where that is whose process this is: it listens to its own user and to root.
+fn hung_up_on(path: &Path) -> Option<CliError> {
+    let owner = std::fs::metadata(path).ok()?.uid();
+    stranger(path, owner, nix::unistd::geteuid().as_raw())
+}
+
+fn stranger(path: &Path, owner: u32, own: u32) -> Option<CliError> {
+    let message = format!(
+        "the daemon at {} listens to its own user (uid {owner}) and to root, and this runs as uid {own}",
+        path.display()
+    );
+    let is_heard = own == owner || own == 0;
+    (!is_heard)
+        .then(|| CliError::unavailable(message).remedy("run it as the daemon's user, or as root"))
+}
+
 fn interrupted(error: &(dyn std::error::Error + 'static)) -> CliError {
     CliError::unavailable(format!("the connection broke: {error}"))
         .remedy("see whether it was done before repeating it; the daemon's log says more")
@@ -435,6 +453,19 @@ mod tests {
     fn a_long_request_is_refused_here() {
         let error = encode(&"x".repeat(BODY_MAX), BODY_MAX).unwrap_err();
         assert_eq!(error.exit, crate::cli::error::Exit::Usage);
+    }
+
+    #[test]
+    fn who_is_not_heard_is_told_the_rule() {
+        let told = |own| stranger(Path::new("admin.sock"), 990, own);
+        assert!(told(990).is_none() && told(0).is_none());
+        let error = told(1000).expect("another user");
+        let (message, remedy) = error.words();
+        assert!(
+            message.contains("uid 990") && message.contains("uid 1000"),
+            "{message}"
+        );
+        assert_eq!(remedy, Some("run it as the daemon's user, or as root"));
     }
 
     #[tokio::test]

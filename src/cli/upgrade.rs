@@ -36,7 +36,7 @@ impl Upgrade {
                 site::disk(&mut report, &found.config.store.dir);
             }
             Err(_) => {
-                if let Err(error) = context.site() {
+                if let Err(error) = context.whole_site() {
                     report.failed("config", &error);
                 }
             }

@@ -319,11 +319,6 @@ const ADVICE: &[(&str, &[&str], &str)] = &[
     ("", &["unlock"], "oncegate user unlock NAME"),
     (
         "",
-        &["import"],
-        "oncegate user import FILE, or oncegate token import FILE",
-    ),
-    (
-        "",
         &["check", "validate", "lint"],
         "configuration and policies: oncegate config check; the installation: oncegate doctor",
     ),
@@ -441,6 +436,16 @@ const ADVICE: &[(&str, &[&str], &str)] = &[
         "token",
         &["set", "edit", "change", "update", "modify"],
         "a token keeps what it is: oncegate token add USER --replaces SERIAL makes its successor",
+    ),
+    (
+        "import",
+        &["--update", "--disable-missing", "--force"],
+        "it is of users alone: oncegate user import FILE",
+    ),
+    (
+        "import",
+        &["--format", "--key-stdin", "--user", "--link", "--period"],
+        "it is of tokens alone: oncegate token import FILE",
     ),
     (
         "client add",

@@ -123,6 +123,15 @@ pub(super) struct Chosen {
     pub(super) place: Place,
 }
 
+impl Chosen {
+    /// Whether it is the table of this key.
+    pub(super) fn has(&self, path: &str) -> bool {
+        let inner = path.strip_prefix(self.section);
+        let inner = inner.and_then(|rest| rest.strip_prefix('.')?.strip_prefix(&*self.name));
+        inner.is_some_and(|rest| rest.starts_with('.'))
+    }
+}
+
 /// The keys a file may have.
 #[derive(Clone, Copy)]
 pub(super) struct Vocabulary {
@@ -144,10 +153,12 @@ impl Vocabulary {
 }
 
 /// All keys that were written.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Written {
     entries: BTreeMap<String, Entry>,
     chosen: Vec<Chosen>,
+    /// Whether the file could be read at all, if there is one.
+    pub(super) is_whole: bool,
 }
 
 impl Written {
@@ -159,8 +170,9 @@ impl Written {
         findings: &mut Findings,
     ) -> Self {
         let mut written = Self::default();
-        if let Some(document) = source.and_then(|source| Document::parse_unquoted(source, findings))
-        {
+        let document = source.and_then(|source| Document::parse_unquoted(source, findings));
+        written.is_whole = source.is_none() || document.is_some();
+        if let Some(document) = document {
             written.section(document.root(), "", keys, findings);
         }
         let chosen = written.chosen.clone();
@@ -190,6 +202,20 @@ impl Written {
     pub(super) fn chosen(&self, section: &str) -> Vec<Chosen> {
         let all = self.chosen.iter();
         all.filter(|one| one.section == section).cloned().collect()
+    }
+
+    /// Every table with a chosen name.
+    pub(super) fn tables(&self) -> &[Chosen] {
+        &self.chosen
+    }
+
+    /// The same without these keys: each is at its default, or its table is left out.
+    pub(super) fn without(&self, keys: &[String]) -> Self {
+        let mut rest = self.clone();
+        rest.entries.retain(|path, _| !keys.contains(path));
+        rest.chosen
+            .retain(|table| !keys.iter().any(|key| table.has(key)));
+        rest
     }
 
     fn section(

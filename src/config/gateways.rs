@@ -1,13 +1,15 @@
 //! From the written tables `[delivery.NAME]` to checked gateways.
 //!
 //! Threats: a key that stands in the configuration itself ends in backups and in `config show`, so
-//! headers that carry credentials must take them from `secret_file`, and lines that may hold one are
-//! not quoted in a finding. A secret in a URL ends in the logs of every proxy on the way: there is
-//! no place for it there.
+//! headers that carry credentials must take them from `secret_file`, lines that may hold one are not
+//! quoted in a finding, and a body is shown by its placeholders alone. A secret in a URL ends in the
+//! logs of every proxy on the way: there is no place for it there.
 
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::config::delivery::{
     Delivery, Expected, Format, Gateway, HttpGateway, Protocol, SmtpGateway, SmtpTls,
@@ -17,7 +19,9 @@ use crate::config::placeholder;
 use crate::config::placeholder::{Escape, Placeholder, Template};
 use crate::config::reader::{Resolver, in_range, parse_choice, parse_count, parse_flag};
 use crate::config::table::Table;
-use crate::config::target::{Host, Reach, Target, TargetError, refusal};
+use crate::config::target::{
+    HIDDEN, Host, Reach, Target, TargetError, is_placeholder, refusal, shown_pairs,
+};
 use crate::diagnostic::{Diagnostic, units};
 use crate::model::message::{Medium, address, is_country};
 
@@ -368,6 +372,30 @@ fn body(text: &str, format: Format, secret: bool) -> Result<Template, String> {
         }
     }
     Ok(body)
+}
+
+/// A body as it may be shown: what is no placeholder may be a key.
+pub(super) fn shown_body(body: &str) -> String {
+    let Ok(read @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str(body) else {
+        return shown_pairs(body);
+    };
+    let mut shown = read.clone();
+    hide(&mut shown);
+    if shown == read {
+        body.to_owned()
+    } else {
+        shown.to_string()
+    }
+}
+
+fn hide(value: &mut Value) {
+    match value {
+        Value::Object(fields) => fields.values_mut().for_each(hide),
+        Value::Array(values) => values.iter_mut().for_each(hide),
+        Value::Null | Value::Bool(_) => {}
+        Value::String(text) if is_placeholder(text) => {}
+        Value::String(_) | Value::Number(_) => *value = HIDDEN.into(),
+    }
 }
 
 fn header(text: &str, secret: bool) -> Result<(String, Template), String> {

@@ -107,7 +107,7 @@ keys! {
     LIMITS_REQUEST_TIMEOUT = "limits.request_timeout", "3s",
         "time for one decision, 100ms to 60s; after it: silence or 503";
     LIMITS_REJECT_QUEUE = "limits.reject_queue", "65536",
-        "rejects waiting for their delay; more leave at once";
+        "answers waiting for their delay; more requests are not decided: silence or 503";
     LIMITS_PASSWORD_THREADS = "limits.password_threads", "auto",
         "PINs and passwords compared at a time: auto leaves one core to codes";
     LIMITS_PASSWORD_QUEUE = "limits.password_queue", "64",

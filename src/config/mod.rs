@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::config::named::NamedFile;
 use crate::config::target::Target;
 use crate::credential::Cost;
 use crate::diagnostic::{Diagnostic, Findings, Source};
@@ -32,11 +33,13 @@ pub mod delivery;
 mod file;
 mod gateways;
 pub mod keys;
+mod listen;
 pub mod named;
 mod pkcs11;
 pub mod placeholder;
 mod reader;
 mod resolve;
+mod rest;
 pub mod sources;
 mod table;
 pub mod target;
@@ -77,6 +80,19 @@ pub struct Config {
     /// `[webhook.NAME]`: programs that are told of what happens.
     pub webhooks: Vec<webhooks::Webhook>,
     effective: Vec<EffectiveValue>,
+    /// Keys that were not understood ([`Faulty::rest`]): at their defaults, or their tables left out.
+    unread: Vec<String>,
+    /// Files that those tables name.
+    beside: Vec<NamedFile>,
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug)]
+pub struct Faulty {
+    /// Every finding.
+    pub findings: Vec<Diagnostic>,
+    /// What can be understood of it, to look at the files that it names; nothing is to be served by it.
+    pub rest: Option<Box<Config>>,
 }
 
 impl Config {
@@ -88,11 +104,21 @@ impl Config {
         env: impl IntoIterator<Item = (String, String)>,
         dir: &Path,
     ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        Self::load_or_rest(source, env, dir).map_err(|faulty| faulty.findings)
+    }
+
+    /// The same; beside the findings stands what is left.
+    pub fn load_or_rest(
+        source: Option<&Source>,
+        env: impl IntoIterator<Item = (String, String)>,
+        dir: &Path,
+    ) -> Result<(Self, Vec<Diagnostic>), Faulty> {
         let (mut findings, mut found) = (Findings::default(), Findings::default());
         let written = file::Written::read(source, env, VOCABULARY, &mut found);
-        let config = resolve::resolve(&written, dir, &mut found);
+        let resolved = resolve::resolve(&written, dir, &mut found);
         findings.append(found);
-        findings.conclude(config)
+        let concluded = findings.conclude(resolved.config);
+        concluded.map_err(|findings| rest::faulty(findings, &written, dir))
     }
 
     /// Every key with its value and origin, in the order of the template.
@@ -399,10 +425,14 @@ pub struct EffectiveValue {
 }
 
 impl EffectiveValue {
-    /// The value as it may be shown: of a URL without what may be a key behind its `?`.
+    /// The value as it may be shown: of a URL without what may be a key behind its `?`, of a gateway's body by its
+    /// placeholders.
     pub fn shown(&self) -> String {
-        if self.key.rsplit('.').next() == Some("url") || self.key == keys::AUDIT_SHIP_HTTP.path {
+        let last = self.key.rsplit('.').next().unwrap_or_default();
+        if last == "url" || self.key == keys::AUDIT_SHIP_HTTP.path {
             target::shown(&self.value)
+        } else if last == "body" {
+            gateways::shown_body(&self.value)
         } else {
             self.value.clone()
         }

@@ -1,11 +1,11 @@
 //! The files that a configuration names to be read: by which key, and what is to be in them.
 //!
-//! The master key and the PIN of its module are not among them: they are read with the store, which says more about
-//! them. Nor is what a source reads its people from: it comes and goes with the system that writes it.
+//! The master key and the PIN of its module are not among them: the key need not be in a file. Nor is what a source reads
+//! its people from: it comes and goes with the system that writes it.
 
 use std::path::{Path, PathBuf};
 
-use crate::config::file::{Key, Named, Origin};
+use crate::config::file::{Key, Named, Origin, Written};
 use crate::config::sources::Origin as Kind;
 use crate::config::{Config, Tls, keys};
 
@@ -76,8 +76,53 @@ impl Config {
         list.of_http();
         list.of_policies_and_audit();
         list.of_tables();
+        list.files.extend(self.beside.iter().cloned());
         list.files
     }
+
+    /// Whether this key, and each below this section, was understood: where one was not, its default says nothing of what
+    /// it was to name.
+    pub fn is_read(&self, path: &str) -> bool {
+        let is_below = |key: &String| {
+            let rest = key.strip_prefix(path);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        !self.unread.iter().any(is_below)
+    }
+
+    /// Where the value of a key comes from.
+    pub fn origin(&self, path: &str) -> Origin {
+        let mut written = self.effective.iter();
+        let written = written.find(|value| value.key == path);
+        written.map_or(Origin::Default, |value| value.origin.clone())
+    }
+}
+
+/// The files that tables name which cannot be understood as a whole, for keys of theirs.
+pub(super) fn files_of(written: &Written, unread: &[String], dir: &Path) -> Vec<NamedFile> {
+    let left_out = written
+        .tables()
+        .iter()
+        .filter(|table| unread.iter().any(|key| table.has(key)));
+    let mut files = Vec::new();
+    for table in left_out {
+        for (key, holds) in OF_TABLES {
+            let named = key.of(&table.name);
+            let (path, entry) = (named.path(), written.entry(named));
+            if let Some(file) = entry.values.first()
+                && table.has(&path)
+                && !unread.contains(&path)
+            {
+                files.push(NamedFile {
+                    key: path,
+                    origin: entry.origin,
+                    path: dir.join(&file.text),
+                    holds: *holds,
+                });
+            }
+        }
+    }
+    files
 }
 
 struct List<'c> {
@@ -89,10 +134,11 @@ impl List<'_> {
     fn add<'n>(&mut self, key: impl Into<Named<'n>>, path: Option<&Path>, holds: Holds) {
         let Some(path) = path else { return };
         let key = key.into().path();
-        let mut written = self.config.effective.iter();
-        let written = written.find(|value| value.key == key);
+        if self.config.unread.contains(&key) {
+            return;
+        }
         self.files.push(NamedFile {
-            origin: written.map_or(Origin::Default, |value| value.origin.clone()),
+            origin: self.config.origin(&key),
             path: path.to_owned(),
             key,
             holds,
@@ -192,3 +238,13 @@ impl List<'_> {
         }
     }
 }
+
+/// The keys of tables with chosen names that name files.
+const OF_TABLES: &[(&Key, Holds)] = &[
+    (keys::GATEWAY_SECRET_FILE, Holds::Secret),
+    (keys::GATEWAY_CA_FILE, Holds::Authorities),
+    (keys::SOURCE_SECRET_FILE, Holds::Secret),
+    (keys::SOURCE_CA_FILE, Holds::Authorities),
+    (keys::WEBHOOK_SECRET_FILE, Holds::WebhookKey),
+    (keys::WEBHOOK_CA_FILE, Holds::Authorities),
+];

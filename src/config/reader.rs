@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use crate::config::EffectiveValue;
 use crate::config::file::{Entry, Key, Named, Origin, Scalar, Written};
 use crate::config::keys;
-use crate::diagnostic::{Diagnostic, Findings, did_you_mean};
+use crate::diagnostic::{Diagnostic, Findings, LineOf, Severity, did_you_mean};
 
 /// Reads keys, collects faults and the effective configuration.
 pub(super) struct Resolver<'w> {
     pub(super) written: &'w Written,
     pub(super) findings: &'w mut Findings,
     pub(super) effective: Vec<EffectiveValue>,
+    /// Paths of the keys with faults.
+    pub(super) faulty: Vec<String>,
 }
 
 impl Resolver<'_> {
@@ -74,7 +76,8 @@ impl Resolver<'_> {
         parsed.into_iter().collect()
     }
 
-    /// Reports with the place in the file, or the name of the variable. A line that may hold a secret is not quoted.
+    /// Reports with the place in the file, or the name of the variable. A line that may hold a secret is not quoted, nor
+    /// is one without a scalar.
     pub(super) fn report<'n>(
         &mut self,
         key: impl Into<Named<'n>>,
@@ -85,6 +88,9 @@ impl Resolver<'_> {
         let key = key.into();
         let path = key.path();
         let place = scalar.and_then(|scalar| scalar.place.clone());
+        if finding.severity == Severity::Error {
+            self.faulty.push(path.clone());
+        }
         self.findings.push(match (place, &entry.origin) {
             (Some(place), _) if keys::PRIVATE.contains(&key.key) || place.is_inline() => {
                 finding.at(place).unquoted()
@@ -94,10 +100,11 @@ impl Resolver<'_> {
                 let message = format!("{} (from {name})", finding.message);
                 Diagnostic { message, ..finding }
             }
-            (None, Origin::File { file, line }) => {
-                let message = format!("{} ({file}:{line})", finding.message);
-                Diagnostic { message, ..finding }
-            }
+            (None, Origin::File { file, line }) => finding.in_line(LineOf {
+                file: file.clone(),
+                line: *line,
+                column: None,
+            }),
             (None, Origin::Default) => {
                 let message = format!("{} (default of `{path}`)", finding.message);
                 Diagnostic { message, ..finding }

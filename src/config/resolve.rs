@@ -1,6 +1,5 @@
 //! From written texts to a checked [`Config`].
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::config::compat;
 use crate::config::delivery::Delivery;
-use crate::config::file::{Key, Origin, Written};
+use crate::config::file::{Key, Written};
 use crate::config::reader::{Resolver, in_range, parse_choice, parse_count, parse_flag};
 use crate::config::target::Target;
 use crate::config::{
@@ -20,71 +19,88 @@ use crate::credential::Cost;
 use crate::diagnostic::{Diagnostic, Findings, units};
 use crate::model::sealing::SealAlgorithm;
 
-/// Understands every key; `None` when one cannot be understood.
-pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) -> Option<Config> {
+/// What came of the written keys.
+pub(super) struct Resolved {
+    /// `None`: a key cannot be understood.
+    pub(super) config: Option<Config>,
+    /// Paths of the keys with faults.
+    pub(super) faulty: Vec<String>,
+}
+
+/// Understands every key.
+pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) -> Resolved {
     let mut reader = Resolver {
         written,
         findings,
         effective: Vec::new(),
+        faulty: Vec::new(),
     };
-    // Every section is read before any `?`, so that all faults are found.
-    let radius = reader.radius(dir);
-    let http = reader.http(dir);
-    let web = reader.web();
-    let engine = reader.one(keys::STORE_ENGINE, parse_engine);
-    let store_dir = reader.one(keys::STORE_DIR, |text| Ok(dir.join(text)));
-    let cache_size = reader.one(keys::STORE_CACHE_SIZE, |text| {
-        let size = in_range(units::size(text)?, CACHE_MIN..=CACHE_MAX);
-        size.ok_or_else(|| "write 16MiB to 64GiB".to_owned())
-    });
-    let witness = reader.list(keys::STORE_WITNESS, |text| Ok(dir.join(text)));
-    let own_keys = reader.keys(dir);
-    let policies = reader.policies(dir);
-    let audit = reader.audit(dir);
-    let limits = reader.limits();
-    let delivery = gateways::delivery(&mut reader);
-    let outage = reader.outage();
-    let log = reader.log();
-    let gateways = gateways::gateways(&mut reader, dir);
-    let sources = sources::sources(&mut reader, dir);
-    let webhooks = webhooks::webhooks(&mut reader, dir);
-    let (sources, scim) = sources?;
-    let (radius, http) = (radius?, http?);
-    if radius.listen.is_empty() && http.listen.is_empty() {
-        let error = Diagnostic::error("`radius.enabled` and `http.enabled` are both false");
-        reader
-            .findings
-            .push(error.help("enable at least one: there is nothing to serve"));
+    Resolved {
+        config: reader.whole(dir),
+        faulty: reader.faulty,
     }
-    let effective = reader.effective;
-    Some(Config {
-        radius,
-        http,
-        web: web?,
-        store: Store {
-            engine: engine?,
-            dir: store_dir?,
-            cache_size: cache_size?,
-            witness: witness?,
-        },
-        keys: own_keys?,
-        policies: policies?,
-        audit: audit?,
-        limits: limits?,
-        delivery: Delivery {
-            gateways: gateways?,
-            ..delivery?
-        },
-        outage: outage?,
-        log: log?,
-        sources,
-        webhooks: webhooks?,
-        scim,
-        effective,
-    })
 }
 
 impl Resolver<'_> {
+    fn whole(&mut self, dir: &Path) -> Option<Config> {
+        // Every section is read before any `?`, so that all faults are found.
+        let radius = self.radius(dir);
+        let http = self.http(dir);
+        let web = self.web();
+        self.listeners_apart();
+        let engine = self.one(keys::STORE_ENGINE, parse_engine);
+        let store_dir = self.one(keys::STORE_DIR, |text| Ok(dir.join(text)));
+        let cache_size = self.one(keys::STORE_CACHE_SIZE, |text| {
+            let size = in_range(units::size(text)?, CACHE_MIN..=CACHE_MAX);
+            size.ok_or_else(|| "write 16MiB to 64GiB".to_owned())
+        });
+        let witness = self.list(keys::STORE_WITNESS, |text| Ok(dir.join(text)));
+        let own_keys = self.keys(dir);
+        let policies = self.policies(dir);
+        let audit = self.audit(dir);
+        let limits = self.limits();
+        let delivery = gateways::delivery(self);
+        let outage = self.outage();
+        let log = self.log();
+        let gateways = gateways::gateways(self, dir);
+        let sources = sources::sources(self, dir);
+        let webhooks = webhooks::webhooks(self, dir);
+        let (sources, scim) = sources?;
+        let (radius, http) = (radius?, http?);
+        if radius.listen.is_empty() && http.listen.is_empty() {
+            let error = Diagnostic::error("`radius.enabled` and `http.enabled` are both false");
+            self.findings
+                .push(error.help("enable at least one: there is nothing to serve"));
+        }
+        Some(Config {
+            radius,
+            http,
+            web: web?,
+            store: Store {
+                engine: engine?,
+                dir: store_dir?,
+                cache_size: cache_size?,
+                witness: witness?,
+            },
+            keys: own_keys?,
+            policies: policies?,
+            audit: audit?,
+            limits: limits?,
+            delivery: Delivery {
+                gateways: gateways?,
+                ..delivery?
+            },
+            outage: outage?,
+            log: log?,
+            sources,
+            webhooks: webhooks?,
+            scim,
+            effective: std::mem::take(&mut self.effective),
+            unread: Vec::new(),
+            beside: Vec::new(),
+        })
+    }
+
     fn radius(&mut self, dir: &Path) -> Option<Radius> {
         let enabled = self.one(keys::RADIUS_ENABLED, parse_flag);
         let listen = self.addresses(keys::RADIUS_LISTEN, "127.0.0.1:1812 or [::]:1812");
@@ -98,18 +114,6 @@ impl Resolver<'_> {
             self.path(keys::RADIUS_DICTIONARY, dir),
             self.radius_tls(dir),
         );
-        if let (Some(listen), Some(Accounting::At(accounting))) = (&listen, &accounting)
-            && let Some(at) = accounting
-                .iter()
-                .find(|at| at.port() != 0 && listen.contains(at))
-        {
-            let key = keys::RADIUS_ACCOUNTING_LISTEN;
-            let entry = self.written.entry(key);
-            let error = Diagnostic::error(format!("{at} is in `radius.listen` too"));
-            let error = error.help("accounting has a port of its own, as 1813 beside 1812");
-            self.report(key, &entry, entry.values.first(), error);
-            return None;
-        }
         let enabled = enabled?;
         let (listen, accounting) = if enabled {
             (listen?, accounting?)
@@ -197,33 +201,13 @@ impl Resolver<'_> {
             let error = Diagnostic::error(format!("`http.compat`: {what}"));
             self.report(keys::HTTP_COMPAT, &entry, None, error);
         }
-        let tls = self.pair(dir, keys::HTTP_TLS_CERTIFICATE, keys::HTTP_TLS_KEY)?;
-        let (listen, insecure) = (if enabled? { listen? } else { Vec::new() }, insecure?);
-        let open = listen
-            .iter()
-            .find(|address| !address.ip().to_canonical().is_loopback());
-        if let (Some(address), None) = (open, &tls) {
-            let entry = self.written.entry(keys::HTTP_LISTEN);
-            let finding = if insecure {
-                Diagnostic::warning(format!("HTTP on {address} is served without TLS"))
-                    .help("passwords, codes and API keys travel readable: set up [http.tls]")
-            } else {
-                Diagnostic::error(format!("HTTP on {address} needs TLS")).help(
-                    "set certificate and key under [http.tls], or listen on 127.0.0.1, or accept \
-                     that passwords travel readable with `http.insecure = true`",
-                )
-            };
-            let scalar = entry
-                .values
-                .iter()
-                .find(|one| one.text.parse().ok() == Some(*address));
-            let scalar = scalar.cloned();
-            self.report(keys::HTTP_LISTEN, &entry, scalar.as_ref(), finding);
-        }
+        let tls = self.pair(dir, keys::HTTP_TLS_CERTIFICATE, keys::HTTP_TLS_KEY);
+        let listen = if enabled? { listen? } else { Vec::new() };
+        self.plain_http(keys::HTTP_LISTEN, &listen);
         Some(Http {
             listen,
-            tls,
-            insecure,
+            tls: tls?,
+            insecure: insecure?,
             inbound_secret_file,
             trusted_proxies: trusted_proxies?,
             public_url: public_url?.pop(),
@@ -236,10 +220,10 @@ impl Resolver<'_> {
         let portal = self.one(keys::WEB_PORTAL, parse_flag);
         let app = self.one(keys::WEB_APP, parse_flag);
         let console_networks = self.list(keys::WEB_CONSOLE_NETWORKS, parse_proxy);
-        let console_listen = self.list(keys::WEB_CONSOLE_LISTEN, |text| {
-            let address = text.parse::<SocketAddr>();
-            address.map_err(|_| format!("`{text}` is no address: write 10.20.0.5:8443"))
-        });
+        let console_listen = self.any_addresses(keys::WEB_CONSOLE_LISTEN, "10.20.0.5:8443");
+        if let Some(addresses) = &console_listen {
+            self.plain_http(keys::WEB_CONSOLE_LISTEN, addresses);
+        }
         let edit_policies = self.one(keys::WEB_EDIT_POLICIES, parse_flag);
         Some(Web {
             console: console?,
@@ -446,46 +430,11 @@ impl Resolver<'_> {
             origin: entry.origin.clone(),
         });
         if parsed.is_none() {
-            let origin = match &entry.origin {
-                Origin::Default => String::new(),
-                Origin::Env { name } => format!(" ({name})"),
-                Origin::File { file, line } => format!(" ({file}:{line})"),
-            };
-            let message = format!("`keys.master`{origin} does not say where the key is kept");
-            let error = Diagnostic::error(message);
-            self.findings.push(error.help(MASTER_FORMS));
+            let error = Diagnostic::error("`keys.master` does not say where the key is kept");
+            self.report(keys::KEYS_MASTER, &entry, None, error.help(MASTER_FORMS));
         }
         parsed
     }
-
-    fn addresses(&mut self, key: &'static Key, forms: &str) -> Option<Vec<SocketAddr>> {
-        let addresses = self.list(key, |text| {
-            text.parse::<SocketAddr>()
-                .map_err(|_| format!("`{text}` is not an address with a port: write {forms}"))
-        })?;
-        let entry = self.written.entry(key);
-        if addresses.is_empty() {
-            let error = Diagnostic::error(format!("`{}` is empty", key.path));
-            let help = format!(
-                "name an address, or write `{}.enabled = false`",
-                section(key)
-            );
-            self.report(key, &entry, None, error.help(help));
-            return None;
-        }
-        for (index, address) in addresses.iter().enumerate() {
-            if address.port() != 0 && addresses.iter().take(index).any(|other| other == address) {
-                let error = Diagnostic::error(format!("{address} is listed twice"));
-                let scalar = entry.values.get(index);
-                self.report(key, &entry, scalar, error);
-            }
-        }
-        Some(addresses)
-    }
-}
-
-fn section(key: &Key) -> &'static str {
-    key.path.split('.').next().unwrap_or_default()
 }
 
 /// A network of proxies. All addresses at once are refused: every client would be believed.

@@ -52,8 +52,10 @@ impl Table<'_, '_> {
     }
 
     pub(super) fn missing(&mut self, key: &'static Key, help: &str) {
-        let error = Diagnostic::error(format!("`{}` is missing", self.path(key)));
+        let path = self.path(key);
+        let error = Diagnostic::error(format!("`{path}` is missing"));
         let place = self.table.place.clone();
+        self.reader.faulty.push(path);
         self.reader.findings.push(error.at(place).help(help));
     }
 

@@ -35,17 +35,32 @@ pub struct Target {
 
 /// A URL as it may be shown: behind its `?` may be a key. Placeholders stay.
 pub fn shown(url: &str) -> String {
-    let Some((place, query)) = url.split_once('?') else {
-        return url.to_owned();
-    };
-    let pairs = query.split('&').map(|pair| match pair.split_once('=') {
-        Some((_, value)) if value.starts_with('{') && value.ends_with('}') => pair.to_owned(),
-        Some((name, _)) => format!("{name}=[redacted]"),
-        None => "[redacted]".to_owned(),
-    });
-    let pairs: Vec<String> = pairs.collect();
-    format!("{place}?{}", pairs.join("&"))
+    match url.split_once('?') {
+        Some((place, query)) => format!("{place}?{}", shown_pairs(query)),
+        None => url.to_owned(),
+    }
 }
+
+/// The same of a form, or of a query.
+pub(super) fn shown_pairs(form: &str) -> String {
+    let pairs = form.split('&').map(|pair| match pair.split_once('=') {
+        Some((_, value)) if is_placeholder(value) => pair.to_owned(),
+        Some((name, _)) => format!("{name}={HIDDEN}"),
+        None => HIDDEN.to_owned(),
+    });
+    pairs.collect::<Vec<_>>().join("&")
+}
+
+/// Whether a value is one placeholder and nothing else.
+pub(super) fn is_placeholder(value: &str) -> bool {
+    let name = value
+        .strip_prefix('{')
+        .and_then(|rest| rest.strip_suffix('}'));
+    name.is_some_and(|name| name.bytes().all(|octet| octet.is_ascii_lowercase()))
+}
+
+/// What stands for what may be a secret.
+pub(super) const HIDDEN: &str = "[redacted]";
 
 /// Which addresses a target may lead to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -286,6 +301,10 @@ mod tests {
             (
                 "https://a.example/in?to={to}&key=s3cret&s3cret",
                 "https://a.example/in?to={to}&key=[redacted]&[redacted]",
+            ),
+            (
+                "https://a.example/in?to={to}&more={\"key\":\"s3cret\"}",
+                "https://a.example/in?to={to}&more=[redacted]",
             ),
         ] {
             assert_eq!(shown(url), wanted);

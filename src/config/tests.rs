@@ -3,6 +3,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::diagnostic::{Colour, render_all};
 
+mod whole;
+
 fn load(text: &str, env: &[(&str, &str)]) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
     let source = Source::new("oncegate.toml", text);
     let env = env
@@ -204,9 +206,9 @@ error: `limits.request_timeout`: `3` is not a duration: write a number and ms, s
 
 #[test]
 fn plain_http_beyond_loopback_needs_a_word() {
-    let text = "[http]\nlisten = [\"127.0.0.1:80\", \"0.0.0.0:80\"]\n";
+    let text = "[http]\nlisten = [\"127.0.0.1:80\", \"0.0.0.0:81\"]\n";
     let found = errors(text, &[]);
-    let wanted = "oncegate.toml:2:27: error: HTTP on 0.0.0.0:80 needs TLS (set certificate and key";
+    let wanted = "oncegate.toml:2:27: error: HTTP on 0.0.0.0:81 needs TLS (set certificate and key";
     assert!(
         found.len() == 1 && found.concat().starts_with(wanted),
         "{found:?}"
@@ -214,7 +216,7 @@ fn plain_http_beyond_loopback_needs_a_word() {
     let (config, warnings) = load(&format!("{text}insecure = true\n"), &[]).unwrap();
     assert!(config.http.insecure);
     let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
-    let wanted = "oncegate.toml:2:27: warning: HTTP on 0.0.0.0:80 is served without TLS";
+    let wanted = "oncegate.toml:2:27: warning: HTTP on 0.0.0.0:81 is served without TLS";
     assert!(
         warnings.len() == 1 && warnings.concat().starts_with(wanted),
         "{warnings:?}"
@@ -223,6 +225,20 @@ fn plain_http_beyond_loopback_needs_a_word() {
     assert!(load(&format!("{text}{tls}"), &[]).unwrap().1.is_empty());
     assert!(load("[http]\nlisten = \"[::ffff:127.0.0.1]:80\"\n", &[]).is_ok());
     assert!(load("[http]\nlisten = \"0.0.0.0:80\"\nenabled = false\n", &[]).is_ok());
+    // The console's own listeners carry passwords as well, with HTTP or without it.
+    let own = "[web]\nconsole_listen = \"0.0.0.0:9443\"\n";
+    for more in ["", "[http]\nenabled = false\n"] {
+        let found = errors(&format!("{own}{more}"), &[]);
+        let wanted = "oncegate.toml:2:18: error: HTTP on 0.0.0.0:9443 needs TLS";
+        assert!(
+            found.len() == 1 && found.concat().starts_with(wanted),
+            "{found:?}"
+        );
+    }
+    let insecure = load(&format!("{own}[http]\ninsecure = true\n"), &[]);
+    assert_eq!(insecure.unwrap().1.len(), 1);
+    assert!(load(&format!("{own}{tls}"), &[]).unwrap().1.is_empty());
+    assert!(load("[web]\nconsole_listen = \"[::ffff:127.0.0.1]:81\"\n", &[]).is_ok());
 }
 
 #[test]
@@ -235,7 +251,7 @@ fn the_master_key_is_never_quoted() {
         let findings = load(&text, &[]).unwrap_err();
         let rendered = render_all(&findings, Colour::Plain);
         assert!(
-            rendered.contains("`keys.master` (oncegate.toml:2)"),
+            rendered.contains("oncegate.toml:2: `keys.master` does not say"),
             "{rendered}"
         );
         assert!(!rendered.contains(secret), "{rendered}");
@@ -469,7 +485,7 @@ fn wrong_values_are_refused_at_their_place() {
         ),
         (
             "[radius]\nlisten = []",
-            "`radius.listen` is empty (oncegate.toml:2)",
+            "oncegate.toml:2: error: `radius.listen` is empty (name an address",
         ),
         (
             "[http]\nlisten = [\"127.0.0.1:1\", \"127.0.0.1:1\"]",

@@ -30,7 +30,7 @@ struct Ring {
 
 #[derive(Clone, Default)]
 struct Totals {
-    by_reason: Vec<(Option<Reason>, u64)>,
+    by_answer: Vec<(Option<(Reason, Decision)>, u64)>,
 }
 
 /// One minute.
@@ -73,31 +73,31 @@ impl Rates {
 }
 
 fn totals(core: &Core) -> Totals {
-    let mut by_reason: Vec<(Option<Reason>, u64)> = Vec::new();
-    for (_, reason, count) in core.counters().all() {
-        match by_reason.iter_mut().find(|(one, _)| *one == reason) {
+    let mut by_answer: Vec<(Option<(Reason, Decision)>, u64)> = Vec::new();
+    for (_, answer, count) in core.counters().all() {
+        match by_answer.iter_mut().find(|(one, _)| *one == answer) {
             Some((_, total)) => *total += count,
-            None => by_reason.push((reason, count)),
+            None => by_answer.push((answer, count)),
         }
     }
-    Totals { by_reason }
+    Totals { by_answer }
 }
 
 fn difference(before: &Totals, now: &Totals) -> Minute {
     let mut minute = Minute::default();
-    for (reason, count) in &now.by_reason {
-        let earlier = before.by_reason.iter().find(|(one, _)| one == reason);
+    for (answer, count) in &now.by_answer {
+        let earlier = before.by_answer.iter().find(|(one, _)| one == answer);
         let more = count.saturating_sub(earlier.map_or(0, |(_, count)| *count));
-        match reason.map(Reason::decision) {
+        match answer.map(|(_, decision)| decision) {
             None => minute.undecided += more,
             Some(Decision::Accept) => minute.accept += more,
             Some(Decision::Challenge) => minute.challenge += more,
-            Some(Decision::Reject) => {
-                minute.reject += more;
-                if let Some(reason) = reason.filter(|_| more > 0) {
-                    minute.causes.push((reason, more));
-                }
-            }
+            Some(Decision::Reject) => minute.reject += more,
+        }
+        // Who is refused is refused, whatever is answered.
+        let refused = answer.filter(|(reason, _)| reason.decision() == Decision::Reject);
+        if let Some((reason, _)) = refused.filter(|_| more > 0) {
+            minute.causes.push((reason, more));
         }
     }
     minute
@@ -114,9 +114,9 @@ mod tests {
     #[test]
     fn a_minute_is_what_the_counters_rose_by() {
         let of = |wrong, right, none| Totals {
-            by_reason: vec![
-                (Some(Reason::WrongCode), wrong),
-                (Some(Reason::TotpOk), right),
+            by_answer: vec![
+                (Some((Reason::WrongCode, Decision::Reject)), wrong),
+                (Some((Reason::TotpOk, Decision::Accept)), right),
                 (None, none),
             ],
         };
@@ -125,5 +125,18 @@ mod tests {
         assert_eq!(minute.causes, [(Reason::WrongCode, 2)]);
         let first = difference(&Totals::default(), &of(1, 2, 3));
         assert_eq!((first.accept, first.reject, first.undecided), (2, 1, 3));
+    }
+
+    #[test]
+    fn who_is_asked_in_vain_is_counted_by_the_answer_and_named_by_the_cause() {
+        let totals = Totals {
+            by_answer: vec![
+                (Some((Reason::UnknownUser, Decision::Challenge)), 3),
+                (Some((Reason::Challenged, Decision::Reject)), 2),
+            ],
+        };
+        let minute = difference(&Totals::default(), &totals);
+        assert_eq!((minute.challenge, minute.reject), (3, 2));
+        assert_eq!(minute.causes, [(Reason::UnknownUser, 3)]);
     }
 }

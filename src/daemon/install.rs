@@ -409,11 +409,14 @@ pub(super) fn unwritable(path: &Path, error: &io::Error) -> StartError {
 }
 
 pub(super) fn unreadable(path: &Path, error: &io::Error) -> StartError {
-    let (owner, ours) = (fs::symlink_metadata(path), geteuid().as_raw());
-    let remedy = match (error.kind(), owner.map(|file| file.uid())) {
-        (io::ErrorKind::PermissionDenied, Ok(uid)) if uid != ours => format!(
-            "it belongs to uid {uid}, and this runs as uid {ours}: run as its owner, or give it to who runs the daemon \
-             (chown)"
+    let ours = geteuid().as_raw();
+    // What stands in a directory that may not be entered belongs to the owner of that.
+    let known = |place: &Path| Some((place.to_owned(), fs::symlink_metadata(place).ok()?.uid()));
+    let remedy = match (error.kind(), path.ancestors().find_map(known)) {
+        (io::ErrorKind::PermissionDenied, Some((place, uid))) if uid != ours => format!(
+            "{} belongs to uid {uid}, and this runs as uid {ours}: run as its owner, or give it to who runs the daemon \
+             (chown)",
+            place.display()
         ),
         (io::ErrorKind::PermissionDenied, _) => "let the user who runs this read it".to_owned(),
         _ => "see the cause; a damaged file is put back from a backup".to_owned(),
@@ -427,6 +430,26 @@ pub(super) fn unreadable(path: &Path, error: &io::Error) -> StartError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Of a file in a directory that may not be entered nothing is known but whose the directory is.
+    #[test]
+    fn what_stands_in_a_closed_directory_is_read_as_its_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let foreign = if geteuid().is_root() {
+            if std::os::unix::fs::chown(dir.path(), Some(12_345), None).is_err() {
+                return;
+            }
+            dir.path()
+        } else {
+            Path::new("/")
+        };
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let error = unreadable(&foreign.join("closed/oncegate.toml"), &denied);
+        let StartError::Failed { remedy, .. } = &error else {
+            panic!("{error}");
+        };
+        assert!(remedy.contains("run as its owner"), "{remedy}");
+    }
 
     #[test]
     fn a_key_survives_its_file() {

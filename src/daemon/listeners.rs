@@ -69,7 +69,7 @@ impl Listeners {
 /// What the configuration says, whether a daemon runs or a command has opened the store itself: without a listener.
 pub(crate) fn info_of(site: &Site) -> Info {
     Info {
-        demo: site.is_quickstart(),
+        demo: site.demo_file(),
         master: site.config.keys.master.to_string(),
         algorithm: site.config.keys.algorithm.as_str(),
         public_url: site.config.http.public_url.clone(),
@@ -135,9 +135,11 @@ pub(super) async fn bind(site: &Site, overrides: Overrides) -> Result<Listeners,
     let radius_tls = bind_radius_tls(config, &mut given).await?;
     let http = overrides.http.unwrap_or_else(|| config.http.listen.clone());
     let insecure = config.http.insecure;
-    let http = bind_http(http, tls.is_some(), insecure, &mut given).await?;
+    let plain = tls.is_none().then_some(insecure);
+    let http = bind_http(("HTTP", "--http"), http, plain, &mut given).await?;
     let console = config.web.console_listen.clone();
-    let console = bind_http(console, tls.is_some(), insecure, &mut given).await?;
+    let at = ("the console", "`web.console_listen`");
+    let console = bind_http(at, console, plain, &mut given).await?;
     given.warn_of_rest();
     let path = site.socket();
     Ok(Listeners {
@@ -235,15 +237,17 @@ fn bind_accounting(
     Ok(bound.map(radius::Listener::for_accounting).collect())
 }
 
+/// Binds addresses of HTTP, each by what is served there and what sets it. `plain`: without TLS, and whether that was
+/// asked for beyond loopback.
 async fn bind_http(
+    (what, option): (&str, &str),
     addresses: Vec<SocketAddr>,
-    has_tls: bool,
-    insecure: bool,
+    plain: Option<bool>,
     given: &mut Inherited,
 ) -> Result<Vec<TcpListener>, StartError> {
     let mut listeners = Vec::new();
     for address in addresses {
-        if !has_tls && !address.ip().is_loopback() {
+        if let Some(insecure) = plain.filter(|_| !address.ip().to_canonical().is_loopback()) {
             if !insecure {
                 return Err(failed(
                     format!("plain HTTP on {address} would show passwords and keys to the network"),
@@ -257,8 +261,7 @@ async fn bind_http(
         }
         let listener = bind_tcp(address, given).await;
         listeners.push(
-            listener
-                .map_err(|error| cannot_bind("HTTP", &address.to_string(), "--http", &error))?,
+            listener.map_err(|error| cannot_bind(what, &address.to_string(), option, &error))?,
         );
     }
     Ok(listeners)
@@ -296,7 +299,7 @@ fn cannot_bind(what: &str, address: &str, option: &str, error: &io::Error) -> St
     let remedy = match error.kind() {
         io::ErrorKind::AddrInUse => {
             format!(
-                "another program listens there: stop it, or choose another address with {option}"
+                "another program or listener has it: stop that one, or choose another address with {option}"
             )
         }
         io::ErrorKind::PermissionDenied => {

@@ -13,7 +13,7 @@ use std::{fs, io};
 use sha2::{Digest as _, Sha256};
 
 use crate::config::sources::ScimAlias;
-use crate::config::{Config, Limits, PREFIX};
+use crate::config::{Config, Faulty, Limits, PREFIX};
 use crate::core::courier::{Courier, NoCourier};
 use crate::core::directory::{Directory as UserDirectory, Pushed};
 use crate::delivery::{Deliveries, Parts as DeliveryParts};
@@ -153,29 +153,44 @@ impl Site {
     /// Reads the configuration of `dir`, or `config` when given; the installation is then the
     /// directory of that file.
     pub fn load(dir: &Path, config: Option<&Path>) -> Result<Self, StartError> {
+        Self::read(dir, config).map_err(|(error, _)| error)
+    }
+
+    /// The same; beside the findings of a configuration stands the site with what can be understood of it.
+    fn read(dir: &Path, config: Option<&Path>) -> Result<Self, (StartError, Option<Box<Self>>)> {
+        let alone = |error: StartError| (error, None::<Box<Self>>);
         let file = config.map_or_else(|| dir.join("oncegate.toml"), Path::to_owned);
         let dir = Self::directory(dir, config);
-        let text = fs::read_to_string(&file).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => failed(
-                format!(
-                    "{} does not exist: there is no installation here",
-                    file.display()
+        let text = fs::read_to_string(&file).map_err(|error| {
+            alone(match error.kind() {
+                io::ErrorKind::NotFound => failed(
+                    format!(
+                        "{} does not exist: there is no installation here",
+                        file.display()
+                    ),
+                    format!("oncegate init --dir {}", dir.display()),
                 ),
-                format!("oncegate init --dir {}", dir.display()),
-            ),
-            _ => install::unreadable(&file, &error),
+                _ => install::unreadable(&file, &error),
+            })
         })?;
         let sha256 = Sha256::digest(&text).into();
         let source = Source::new(file.display().to_string(), text);
-        let (config, warnings) =
-            Config::load(Some(&source), environment()?, &dir).map_err(StartError::Findings)?;
-        Ok(Self {
+        let env = environment().map_err(alone)?;
+        let loaded = Config::load_or_rest(Some(&source), env, &dir);
+        let site = |config, warnings| Self {
             dir,
             file,
             config,
             warnings,
             sha256,
-        })
+        };
+        match loaded {
+            Ok((config, warnings)) => Ok(site(config, warnings)),
+            Err(Faulty { findings, rest }) => {
+                let rest = rest.map(|config| Box::new(site(*config, Vec::new())));
+                Err((StartError::Findings(findings), rest))
+            }
+        }
     }
 
     /// The directory of the installation: that of the configuration file where one is named.
@@ -199,9 +214,10 @@ impl Site {
         Self::directory(dir, config).join(SOCKET)
     }
 
-    /// Whether `quickstart` made this directory: demonstration codes may be shown.
-    pub fn is_quickstart(&self) -> bool {
-        self.dir.join("quickstart").exists()
+    /// The file that `quickstart` leaves in a directory that it made: it names the tokens whose codes may be shown.
+    pub fn demo_file(&self) -> Option<PathBuf> {
+        let file = self.dir.join("quickstart");
+        file.exists().then_some(file)
     }
 }
 

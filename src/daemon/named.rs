@@ -1,4 +1,4 @@
-//! What the files hold that a configuration names: looked at before anything is opened.
+//! What the files hold that a configuration names, and the master key: looked at before anything is opened.
 //!
 //! Invariant: what is found here refuses a start, and `config check`, `doctor` and `reload` say the same of it, each
 //! with file and line of the key that names the file.
@@ -10,8 +10,8 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use crate::config::named::{Holds, NamedFile};
-use crate::config::{self, Origin, keys};
-use crate::daemon::{Site, StartError, dictionary, jobs, load_policies, load_texts};
+use crate::config::{self, MasterKey, Origin, keys};
+use crate::daemon::{Site, StartError, dictionary, jobs, load_policies, load_texts, master_key};
 use crate::delivery::read_secret;
 use crate::diagnostic::{Diagnostic, LineOf};
 use crate::login::travel::{Table, TableError, Travel};
@@ -29,11 +29,28 @@ pub struct Fault {
     pub finding: Diagnostic,
 }
 
+impl Site {
+    /// Reads the configuration for a start, or to check it: where it has faults, those of the policies, the texts and the
+    /// files that it names are found in the same run.
+    pub fn load_whole(dir: &Path, config: Option<&Path>) -> Result<Self, StartError> {
+        Self::read(dir, config).map_err(|(error, rest)| match (error, rest) {
+            (StartError::Findings(mut found), Some(rest)) => {
+                found.extend(findings(&rest));
+                StartError::Findings(found)
+            }
+            (error, _) => error,
+        })
+    }
+}
+
 impl Fault {
     fn of(file: &NamedFile, why: &str, help: impl Into<String>) -> Self {
-        let key = &file.key;
+        Self::at(&file.key, &file.origin, why, help)
+    }
+
+    fn at(key: &str, origin: &Origin, why: &str, help: impl Into<String>) -> Self {
         let message = format!("`{key}`: {why}");
-        let finding = match &file.origin {
+        let finding = match origin {
             Origin::File { file, line } => Diagnostic::error(message).in_line(LineOf {
                 file: file.clone(),
                 line: *line,
@@ -43,7 +60,7 @@ impl Fault {
             Origin::Default => Diagnostic::error(format!("{message} (default of `{key}`)")),
         };
         Self {
-            key: key.clone(),
+            key: key.to_owned(),
             finding: finding.help(help),
         }
     }
@@ -55,7 +72,7 @@ impl Fault {
     }
 }
 
-/// Every file that a configuration names and that is no good, in the order of the keys.
+/// Every file that a configuration names and that is no good, and the master key, in the order of the keys.
 pub fn file_faults(site: &Site) -> Vec<Fault> {
     let files = site.config.named_files();
     let mut faults = Vec::new();
@@ -76,6 +93,7 @@ pub fn file_faults(site: &Site) -> Vec<Fault> {
             faults.push(Fault::of(file, &why, error.remedy));
         }
     }
+    faults.extend(master(site));
     faults.sort_by_key(|fault| fault.finding.line.as_ref().map(|line| line.line));
     faults
 }
@@ -84,7 +102,8 @@ pub fn file_faults(site: &Site) -> Vec<Fault> {
 pub fn findings(site: &Site) -> Vec<Diagnostic> {
     let faults = file_faults(site);
     let is_known = |key: &str| faults.iter().any(|fault| fault.is_of(key));
-    let readable = !is_known(keys::POLICIES_DIR.path) && !is_known(keys::RADIUS_DICTIONARY.path);
+    let mut needed = [keys::POLICIES_DIR, keys::RADIUS_DICTIONARY].into_iter();
+    let readable = needed.all(|key| site.config.is_read(key.path) && !is_known(key.path));
     let mut all: Vec<Diagnostic> = faults.into_iter().map(|fault| fault.finding).collect();
     if readable && let Err(error) = load_policies(site) {
         all.extend(error.into_findings());
@@ -153,6 +172,22 @@ fn judge(site: &Site, file: &NamedFile) -> Result<(), (String, String)> {
             (why.to_owned(), remedy)
         }),
     }
+}
+
+/// What is wrong with the master key. A credential of systemd is there for the daemon alone, and a module is asked when the
+/// store is opened.
+fn master(site: &Site) -> Option<Fault> {
+    let (config, key) = (&site.config, keys::KEYS_MASTER.path);
+    let is_here = match &config.keys.master {
+        MasterKey::File(_) | MasterKey::Env(_) => true,
+        MasterKey::Credential(_) => std::env::var_os("CREDENTIALS_DIRECTORY").is_some(),
+        MasterKey::Pkcs11(_) => false,
+    };
+    if !is_here || !config.is_read(key) {
+        return None;
+    }
+    let (why, help) = master_key(&config.keys.master).err()?.words();
+    Some(Fault::at(key, &config.origin(key), &why, help))
 }
 
 fn table(

@@ -14,6 +14,7 @@ use crate::daemon::{
     Fault, Site, StartError, couriers, dictionary, file_faults, load_policies, load_texts,
     load_travel, logging,
 };
+use crate::diagnostic::Severity;
 use crate::secret::SecretString;
 use crate::server::http::{AHEAD, App};
 use crate::server::radius::{Pipeline, RadiusTls};
@@ -32,9 +33,8 @@ pub(super) struct Reloader {
     pipeline: Arc<Pipeline>,
     /// Listeners that the command line gave.
     overridden: Vec<Override>,
-    /// SHA-256 of the configuration file that was read last. Locked for the length of a reload: one at
-    /// a time.
-    configuration: Mutex<[u8; 32]>,
+    /// As its configuration was taken last. Locked for the length of a reload: one at a time.
+    taken: Mutex<Arc<Site>>,
 }
 
 /// The certificates in use.
@@ -143,7 +143,7 @@ impl Reloader {
         served: Served,
     ) -> Arc<Self> {
         let reloader = Arc::new(Self {
-            configuration: Mutex::new(site.sha256),
+            taken: Mutex::new(Arc::clone(site)),
             overridden,
             site: Arc::clone(site),
             service: Arc::clone(service),
@@ -162,7 +162,7 @@ impl Reloader {
 
     /// Does what no reload may come between.
     pub(super) fn alone<T>(&self, act: impl FnOnce() -> T) -> T {
-        let turn = self.configuration.lock();
+        let turn = self.taken.lock();
         let _turn = turn.unwrap_or_else(PoisonError::into_inner);
         act()
     }
@@ -175,7 +175,7 @@ impl Reloader {
                 parts: Vec::new(),
                 restart: self.restart(&site.config),
             },
-            Err(faults) => api::Reload {
+            Err((faults, _)) => api::Reload {
                 ok: false,
                 parts: vec![part("configuration", Err(faults))],
                 restart: Vec::new(),
@@ -185,27 +185,34 @@ impl Reloader {
 
     /// Reads everything again and takes what is right.
     pub(super) fn reload(&self) -> api::Reload {
-        let configuration = self.configuration.lock();
-        let mut configuration = configuration.unwrap_or_else(PoisonError::into_inner);
-        let (site, mut parts, restart) = match self.read() {
+        let taken = self.taken.lock();
+        let mut taken = taken.unwrap_or_else(PoisonError::into_inner);
+        let before = Arc::clone(&taken);
+        let (mut parts, mut restart) = (Vec::new(), Vec::new());
+        let gateways = match self.read() {
             Ok(site) => {
-                let restart = self.restart(&site.config);
-                (Some(site), vec![part("configuration", Ok(()))], restart)
+                restart = self.restart(&site.config);
+                parts.push(part("configuration", Ok(())));
+                *taken = Arc::new(site);
+                Gateways::Read
             }
             // The rest is read from where it was before.
-            Err(faults) => (None, vec![part("configuration", Err(faults))], Vec::new()),
+            Err((faults, blamed)) => {
+                parts.push(part("configuration", Err(faults)));
+                if blamed || !before.config.delivery.gateways.is_empty() {
+                    Gateways::Kept
+                } else {
+                    Gateways::Unconcerned
+                }
+            }
         };
-        let changed = site.is_some();
-        if let Some(site) = &site {
-            *configuration = site.sha256;
-        }
-        let site = site.as_ref().unwrap_or(&self.site);
-        self.replace(site, &mut parts);
-        if changed {
+        let site = Arc::clone(&taken);
+        self.replace(&site, &before, gateways, &mut parts);
+        if gateways == Gateways::Read {
             logging::set_level(site.config.log.level);
             parts.push(part("log level", Ok(())));
         }
-        let files = other_files(*configuration, &self.certificates);
+        let files = other_files(site.sha256, &self.certificates);
         self.service.admin.set_other_files(files);
         api::Reload {
             ok: parts.iter().all(|part| part.faults.is_empty()),
@@ -216,10 +223,16 @@ impl Reloader {
 
     /// Takes each part of the site whose files are good. Files of parts that are read at the start only are named by
     /// themselves: the next start would be refused.
-    fn replace(&self, site: &Site, parts: &mut Vec<api::ReloadPart>) {
+    fn replace(
+        &self,
+        site: &Site,
+        before: &Site,
+        gateways: Gateways,
+        parts: &mut Vec<api::ReloadPart>,
+    ) {
         let mut named = Named(file_faults(site));
         // Before the policies, which name its attributes.
-        let dictionary = || self.dictionary(site);
+        let dictionary = || self.dictionary(site, before);
         if let Some(done) = named.or(&[keys::RADIUS_DICTIONARY.path], dictionary) {
             parts.push(part("dictionary", done));
         }
@@ -250,9 +263,13 @@ impl Reloader {
             let done = named.or(&["radius.tls"], || Some(self.radius_certificate(tls, site)));
             parts.extend(done.map(|done| part("RADIUS certificate", done)));
         }
-        let gateways = named.or(&["delivery"], || Some(self.gateways(site)));
-        parts.extend(gateways.map(|done| part("gateways", done)));
-        let secret = || self.inbound(site);
+        let done = match gateways {
+            Gateways::Read => named.or(&["delivery"], || Some(self.gateways(site))),
+            Gateways::Kept => Some(Err(vec![KEPT.to_owned()])),
+            Gateways::Unconcerned => None,
+        };
+        parts.extend(done.map(|done| part("gateways", done)));
+        let secret = || self.inbound(site, before);
         if let Some(done) = named.or(&[keys::HTTP_INBOUND_SECRET_FILE.path], secret) {
             parts.push(part("inbound secret", done));
         }
@@ -261,14 +278,20 @@ impl Reloader {
         }
     }
 
-    fn read(&self) -> Result<Site, Vec<String>> {
-        Site::load(&self.site.dir, Some(&self.site.file)).map_err(faults)
+    /// The site as it is written; else the faults of its configuration, and whether the tables of gateways have some, as far
+    /// as that can be known.
+    fn read(&self) -> Result<Site, (Vec<String>, bool)> {
+        let read = Site::read(&self.site.dir, Some(&self.site.file));
+        read.map_err(|(error, rest)| {
+            let blamed = rest.is_none_or(|rest| !rest.config.is_read("delivery"));
+            (faults(error), blamed)
+        })
     }
 
     /// The files of the site beside the dictionary that is built in, if there are or were any.
-    fn dictionary(&self, site: &Site) -> Option<Result<(), Vec<String>>> {
+    fn dictionary(&self, site: &Site, before: &Site) -> Option<Result<(), Vec<String>>> {
         let configured = |site: &Site| site.config.radius.dictionary.is_some();
-        if !configured(site) && !configured(&self.site) {
+        if !configured(site) && !configured(before) {
             return None;
         }
         let read = dictionary(Some(site)).map_err(faults);
@@ -314,9 +337,9 @@ impl Reloader {
     }
 
     /// The secret of gateways that send, if there is or was one.
-    fn inbound(&self, site: &Site) -> Option<Result<(), Vec<String>>> {
+    fn inbound(&self, site: &Site, before: &Site) -> Option<Result<(), Vec<String>>> {
         let configured = |site: &Site| site.config.http.inbound_secret_file.is_some();
-        let some = configured(site) || configured(&self.site);
+        let some = configured(site) || configured(before);
         some.then(|| self.inbound_secret(site))
     }
 
@@ -451,10 +474,26 @@ fn part(name: &str, done: Result<(), Vec<String>>) -> api::ReloadPart {
     }
 }
 
-/// Each finding with its place.
+/// Each error with its place. A warning keeps nothing from being taken.
 fn faults(error: StartError) -> Vec<String> {
     match error {
-        StartError::Findings(findings) => findings.iter().map(ToString::to_string).collect(),
+        StartError::Findings(mut findings) => {
+            findings.retain(|finding| finding.severity == Severity::Error);
+            findings.iter().map(ToString::to_string).collect()
+        }
         other => vec![other.to_string()],
     }
 }
+
+/// What becomes of the gateways, which are tables of the configuration.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Gateways {
+    /// They are read with it.
+    Read,
+    /// It was not taken.
+    Kept,
+    /// It was not taken, and has none.
+    Unconcerned,
+}
+
+const KEPT: &str = "their tables stand in the configuration, which was not taken";

@@ -67,7 +67,9 @@ impl<'d> Table<'d> {
 
     /// The value of a key, if it is written; either way the key is known from now on.
     pub fn value(&mut self, key: &'static str) -> Option<Value<'d>> {
-        self.asked.push(key);
+        if !self.asked.contains(&key) {
+            self.asked.push(key);
+        }
         self.entries()
             .find(|(name, ..)| *name == key)
             .map(|(_, _, value)| value)

@@ -129,7 +129,8 @@ pub(super) fn tokens(
     locks_at: UnixTime,
 ) -> Vec<TokenShown> {
     let shown = view.tokens.iter().map(|(token, state)| {
-        let counts = counted.contains(&&token.serial);
+        let token = at_present(token, locks_at);
+        let counts = token.state != LifeCycle::Expired && counted.contains(&&token.serial);
         let why = if counts {
             let blocked = state.lock().check(locks_at).err();
             let blocked = blocked.map(|blocked| match blocked {
@@ -137,7 +138,7 @@ pub(super) fn tokens(
                 Blocked::Throttled { .. } => "too soon after a failure".to_owned(),
             });
             blocked.or_else(|| refused(state, locks_at))
-        } else if let Some(at) = closed(token, state) {
+        } else if let Some(at) = closed(&token, state) {
             Some(format!(
                 "it is {} since the repair or restore of the store on {}",
                 token.state,
@@ -146,7 +147,7 @@ pub(super) fn tokens(
         } else if token.state != LifeCycle::Active
             && (token.user != view.user.key || !token.awaits_first_code(locks_at))
         {
-            Some(unused(token, locks_at))
+            Some(unused(&token, locks_at))
         } else if !factors.contains(&Factor::Otp) {
             Some("no code is asked for".to_owned())
         } else if !policy.otp.kinds.contains(&token.kind) {
@@ -170,7 +171,7 @@ pub(super) fn tokens(
             })
         };
         TokenShown {
-            token: token.clone(),
+            token,
             state: *state,
             counts,
             why,
@@ -179,9 +180,17 @@ pub(super) fn tokens(
     shown.collect()
 }
 
+/// The token as it stands at a time: what has expired is not in use, whether or not that is noted yet.
+fn at_present(token: &Token, at: UnixTime) -> Token {
+    Token {
+        state: token.state_at(at),
+        ..token.clone()
+    }
+}
+
 /// Why a token is not in use.
 fn unused(token: &Token, at: UnixTime) -> String {
-    let state = token.state_at(at);
+    let state = token.state;
     let until = token.enrolment.first_use_until;
     match until.filter(|until| state == LifeCycle::Pending && *until <= at) {
         Some(until) => format!(
@@ -209,9 +218,9 @@ pub(super) fn closed(token: &Token, state: &TokenState) -> Option<UnixTime> {
 }
 
 /// All tokens where no rule asks for any.
-pub(super) fn idle(view: &View) -> Vec<TokenShown> {
+pub(super) fn idle(view: &View, at: UnixTime) -> Vec<TokenShown> {
     let shown = view.tokens.iter().map(|(token, state)| TokenShown {
-        token: token.clone(),
+        token: at_present(token, at),
         state: *state,
         counts: false,
         why: Some("no rule applies".to_owned()),

@@ -177,7 +177,7 @@ impl Explain {
         let missing = match rule {
             Some(rule) => self.asked(frame, (policy, rule), &view, &mut situation)?,
             None => {
-                situation.tokens = demand::idle(&view);
+                situation.tokens = demand::idle(&view, frame.locks_at);
                 None
             }
         };

@@ -3,6 +3,7 @@
 use crate::api::explain::{Held, Next};
 use crate::explain::demand;
 use crate::explain::situation::{Decider, Situation, TokenShown};
+use crate::login::prompt::asked_in_vain;
 use crate::model::audit::{DecisionEvent, Purpose};
 use crate::model::credential::Verifier;
 use crate::model::kind::Kind;
@@ -10,6 +11,7 @@ use crate::model::reason::{Decision, Reason};
 use crate::model::token::{LifeCycle, Token};
 use crate::model::user::User;
 use crate::model::user_key::UserKey;
+use crate::policy::{Factor, OtpWindows, kinds_of};
 
 fn step(text: impl Into<String>, words: &[&str]) -> Next {
     let program = (!words.is_empty()).then_some("oncegate");
@@ -41,6 +43,9 @@ pub(super) fn past(
     if event.decision == Decision::Reject && event.purpose != Purpose::Login {
         return outside(event, situation, decider);
     }
+    if let Some(factor) = asked_by_word(event).filter(|_| situation.user.is_some()) {
+        return of_word(factor, event.reason, situation);
+    }
     match event.reason {
         reason if counts(reason) => {
             let mut steps = still_blocked(situation);
@@ -68,8 +73,61 @@ pub(super) fn past(
             "Finish the login with a code that the user types, or let the rule require something the user \
              knows beside it: the answer on the other channel alone is not enough (see the note).",
         )],
+        Reason::MethodNotAllowed if is_eap(event) => other_eap(situation),
         reason => of_reason(reason, situation),
     }
+}
+
+/// Whether a conversation of EAP ended without a login: then the note says why.
+pub(super) fn is_eap(event: &DecisionEvent) -> bool {
+    event.reason == Reason::MethodNotAllowed && &*event.method == "eap"
+}
+
+/// What to do about it: who speaks EAP cannot speak PAP.
+fn other_eap(situation: &Situation) -> Vec<Next> {
+    let mut steps = vec![say(
+        "Set on the device a method of EAP that its client is offered. EAP-TTLS with PAP or GTC inside takes every \
+         factor; it needs `radius.eap.certificate`, which the device must trust. Outside of the tunnel the name is \
+         `anonymous` or that of the same user.",
+    )];
+    let client = &situation.shown.client;
+    if client.known {
+        let words = ["client", "show", client.name.as_str()];
+        steps.push(step("See which methods the client is allowed", &words));
+    }
+    steps
+}
+
+/// The factor that a word asked for, where the user had no token in use for it.
+fn asked_by_word(event: &DecisionEvent) -> Option<Factor> {
+    let is_about_tokens = matches!(event.reason, Reason::NoToken | Reason::NotActive);
+    let note = event.note.as_deref().filter(|_| is_about_tokens)?;
+    let mut factors = Factor::ALL.into_iter();
+    factors.find(|factor| note.contains(&asked_in_vain(*factor)))
+}
+
+/// What to do about it.
+fn of_word(factor: Factor, reason: Reason, situation: &Situation) -> Vec<Next> {
+    let kinds = OtpWindows::default();
+    let kinds = kinds_of(factor, &kinds);
+    let of_factor = |token: &&TokenShown| kinds.contains(&token.token.kind);
+    let mut tokens = situation.tokens.iter().filter(of_factor);
+    if tokens.any(|token| token.counts) {
+        return vec![say("The user has such a token by now: let them try again.")];
+    }
+    let other = say("Or tell the user what else to type: see the forms above.");
+    let first = match (reason, kinds.first()) {
+        (Reason::NoToken, Some(kind)) => added(
+            situation,
+            *kind,
+            &format!("Give the user a token for `{factor}`"),
+        ),
+        _ => step(
+            format!("See why the token for `{factor}` is not in use"),
+            &["token", "list", "--user", situation.name()],
+        ),
+    };
+    vec![first, other]
 }
 
 /// Whether a refusal for this reason counts as a failure, and may have led to a pause or a lock.
@@ -241,7 +299,8 @@ fn of_reason(reason: Reason, situation: &Situation) -> Vec<Next> {
         Reason::UsedCode => used_code(situation),
         Reason::MalformedCode => vec![say(
             "Tell the user what to type: see the forms above. A PIN or password without its code, an empty \
-             box, and a NAS that sends a value of its own end here too.",
+             box, and a NAS that sends a value of its own end here too; so does one that does not sign its requests \
+             and has another shared secret: the server's log says so.",
         )],
         Reason::WrongPin | Reason::WrongPassword => forgotten(reason, situation),
         Reason::NoPin | Reason::NoPassword => not_set(reason, situation),
@@ -437,10 +496,12 @@ fn no_token(situation: &Situation) -> Vec<Next> {
 fn another(situation: &Situation, text: &str) -> Next {
     let kinds = &situation.kinds;
     let kind = kinds.iter().find(|kind| **kind == Kind::Totp);
-    let kind = kind
-        .or_else(|| kinds.first())
-        .copied()
-        .unwrap_or(Kind::Totp);
+    let kind = kind.or_else(|| kinds.first()).copied();
+    added(situation, kind.unwrap_or(Kind::Totp), text)
+}
+
+/// A new token of this kind.
+fn added(situation: &Situation, kind: Kind, text: &str) -> Next {
     let record = situation.user.as_ref();
     let address = record.and_then(|user| match kind {
         Kind::Email => user.email.as_deref(),

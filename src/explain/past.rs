@@ -63,15 +63,15 @@ impl Explain {
     ) -> Result<Explanation, CoreError> {
         let policies = self.core.policies();
         let (situation, policy) = self.read_again(record, event, &policies)?;
-        let before = match event.decision {
+        let decided_as = event.reason.decision();
+        let before = match decided_as {
             Decision::Reject => self.before(record, event).await?,
             Decision::Accept | Decision::Challenge => Vec::new(),
         };
         let token = self.decider(record, event, policy, &before)?;
         let next = next::past(event, &situation, token.as_ref());
-        let compared = !matches!(event.decision, Decision::Reject)
-            || event.serial.is_some()
-            || event.failures > 0;
+        let compared =
+            !matches!(decided_as, Decision::Reject) || event.serial.is_some() || event.failures > 0;
         let mut login = situation.shown;
         login.waiver.clone_from(&event.waiver);
         if let Some(counters) = &mut login.counters {
@@ -84,7 +84,7 @@ impl Explain {
         let repair = token.as_ref().and_then(|token| token.repair);
         let (summary, advice) = match repair.map(counts_as_used) {
             Some(why) => (format!("{} was rejected: {why}.", event.user), why),
-            None => (decided(event), event.reason.advice().to_owned()),
+            None => (decided(event), advice(event).to_owned()),
         };
         Ok(Explanation {
             summary,
@@ -219,7 +219,7 @@ impl Explain {
                 store_repaired: repair.map(|(at, _)| at.rfc3339()),
                 now: present.map(|(token, state)| forms::token(token, state, self.core.now())),
             },
-            state: present.map(|(token, _)| token.state),
+            state: present.map(|(token, _)| token.state_at(self.core.now())),
             repair,
         }))
     }
@@ -318,7 +318,13 @@ fn exception(event: &DecisionEvent, situation: &Situation) -> Option<String> {
 }
 
 fn decided(event: &DecisionEvent) -> String {
-    let verb = match (event.purpose, event.decision) {
+    let verb = match (event.purpose, event.reason.decision()) {
+        (Purpose::Login, Decision::Reject) if event.decision == Decision::Challenge => {
+            "was rejected, and answered with a challenge as everybody is"
+        }
+        (Purpose::Login, Decision::Challenge) if event.decision == Decision::Reject => {
+            "was right so far, and heard a reject"
+        }
         (Purpose::Confirm, Decision::Accept) => "proved that a new token works",
         (Purpose::Confirm, _) => "did not prove that a new token works",
         (Purpose::Resync, Decision::Accept) => "had a token's clock or counter found again",
@@ -331,7 +337,16 @@ fn decided(event: &DecisionEvent) -> String {
         (Purpose::Login, Decision::Reject) => "was rejected",
         (Purpose::Login, Decision::Challenge) => "was right so far and asked for more",
     };
-    format!("{} {verb}: {}.", event.user, event.reason.advice())
+    format!("{} {verb}: {}.", event.user, advice(event))
+}
+
+/// What the reason means here.
+fn advice(event: &DecisionEvent) -> &'static str {
+    if next::is_eap(event) {
+        "a conversation of EAP ended before a login (the note says why); nothing was compared and nothing was counted"
+    } else {
+        event.reason.advice()
+    }
 }
 
 /// A change in one sentence.

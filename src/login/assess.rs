@@ -2,8 +2,8 @@
 //!
 //! Nothing is decided here: the store settles the evidence against the newest state.
 //!
-//! Threats: a miss does about the work of a hit (dummy comparisons), and every reject leaves at the
-//! same time after arrival; a first factor is not looked at when the second could never follow, so
+//! Threats: a miss does the work of a hit (dummy comparisons, as many hashes as any wrong answer), and every reject
+//! leaves at the same time after arrival; a first factor is not looked at when the second could never follow, so
 //! that passwords of users without a token cannot be tried.
 
 use std::borrow::Cow;
@@ -18,7 +18,7 @@ use crate::login::hashing::Place;
 use crate::login::opened::{began_at, other_rule};
 use crate::login::read::{Read, Refusal};
 use crate::login::response::Told;
-use crate::login::round::Round;
+use crate::login::round::{Round, is_match};
 use crate::login::{LoginRequest, Presented, Response, challenge, facts, match_otp};
 use crate::model::attempt::{Compared, Comparison, Evidence, Note, Waived};
 use crate::model::credential::{Credentials, Knowledge};
@@ -181,6 +181,27 @@ impl Login {
         key: Option<&UserKey>,
         (at, place): (UnixTime, Option<&Place>),
     ) -> Result<Assessment<'p>, CoreError> {
+        // Counted anew where a view had gone stale.
+        if let Some(place) = place {
+            place.begin();
+        }
+        let assessed = self.assess_name(request, policy, key, (at, place)).await?;
+        // Here the cause is known; the store only sees that it is late.
+        let hashed = place.is_some_and(|place| place.made() > 0);
+        if hashed && self.core.now() > request.deadline {
+            return Err(CoreError::Late);
+        }
+        Ok(assessed)
+    }
+
+    /// The same, for whatever name was sent.
+    async fn assess_name<'p>(
+        &self,
+        request: &LoginRequest<'_>,
+        policy: &'p Policy,
+        key: Option<&UserKey>,
+        (at, place): (UnixTime, Option<&Place>),
+    ) -> Result<Assessment<'p>, CoreError> {
         if let Err(refusal) = unread(request, policy, key) {
             return Ok(refusal.by(None));
         }
@@ -247,6 +268,14 @@ impl Login {
         let detail = other_rule(rule, by_request);
         match self.compare_told(case, view, opened, place).await? {
             Ok(mut assessment) => {
+                // Who has proven something before knows that there is such a user.
+                let unproven = inside.passed.is_empty() && !is_right(&assessment.evidence);
+                if place.is_some() && unproven {
+                    let view = assessment.progress.as_ref().map(|one| &one.view);
+                    let blocked = view.map(|view| self.unblocked(case, view)).transpose()?;
+                    let blocked = blocked.is_some_and(|open| open.is_err());
+                    Box::pin(self.spend_rest(request, policy, (place, blocked))).await?;
+                }
                 assessment.began_at = began_at;
                 assessment.note.always = detail;
                 Ok(assessment)
@@ -355,7 +384,7 @@ impl Login {
             Err(reason) => return refused(reason),
         };
         if knowledge.iter().any(|(_, right)| !right) {
-            let this = (&read.round, &*remaining, opened.is_some());
+            let this = (&read.round, &*remaining);
             let held = (slot, place);
             let again = self.read_again((case, &view), &credentials, this, held, &mut outdated);
             if let Some(again) = Box::pin(again).await? {
@@ -377,7 +406,7 @@ impl Login {
             send: sends(case.rule, &round, &slots, opens),
             stage: if opens { Stage::Opening } else { Stage::Round },
             // A keyword alone answers nothing: remembering it would let anybody fill the memory.
-            answers: answers.map(|opened| case.answer(opened)),
+            answers: answers.map(|opened| case.answer(opened, ticket.as_ref())),
         };
         drop((slots, remaining));
         Ok(Ok(step.assessment(case, view, credentials, demand)))
@@ -442,25 +471,31 @@ impl Login {
             _ => false,
         };
         let typical = rule.or_else(|| policy.rules.first());
-        if let Some(typical) = typical {
+        // Where nothing was typed, nothing is compared for users either.
+        if let Some(typical) = typical.filter(|_| request.opens(policy).is_none()) {
             let asked = match typical.present {
                 Present::Joined => typical.require.as_slice(),
                 Present::Challenge | Present::Either => {
                     typical.require.get(..1).unwrap_or_default()
                 }
             };
-            for factor in asked {
-                if factor.is_knowledge() {
-                    self.spend(place, blocked).await?;
-                } else {
-                    match_otp::compare_with_nothing(at);
-                }
+            for _ in asked.iter().filter(|factor| !factor.is_knowledge()) {
+                match_otp::compare_with_nothing(at);
             }
-            self.spend_on_other_reading(request, typical, (place, blocked))
-                .await?;
         }
+        self.spend_rest(request, policy, (place, blocked)).await?;
         Ok(refusal.by(rule))
     }
+}
+
+/// Whether something was presented, and all of it is right as far as comparing tells.
+fn is_right(evidence: &Evidence) -> bool {
+    let Evidence::Compared(compared) = evidence else {
+        return false;
+    };
+    let presented = compared.tokens.is_some() || !compared.knowledge.is_empty();
+    let known = compared.knowledge.iter().all(|(_, right)| *right);
+    presented && known && compared.tokens.as_deref().is_none_or(is_match)
 }
 
 /// Why a request is refused before anything is looked up.
@@ -508,6 +543,11 @@ fn sends(rule: &Rule, round: &Round<'_>, slots: &[Slot<'_>], opens: bool) -> Opt
 
 /// What the audit says of a credential that is not looked at.
 fn presented_by(request: &LoginRequest<'_>) -> String {
+    if let Presented::Response(Some(response)) = request.presented
+        && let Some(why) = response.absent()
+    {
+        return why.to_owned();
+    }
     match request.method {
         "none" => "the request has no credential: no User-Password".to_owned(),
         "mixed" => {

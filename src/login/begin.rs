@@ -1,5 +1,5 @@
 //! Rounds that an application begins itself, without a first factor: a code is sent, cells are drawn,
-//! digits are shown. And how such a round stands.
+//! digits are shown. And how such a round stands, or a challenge of a login.
 //!
 //! Invariants: an answer is the same whether or not there is such a user, token or telephone: what
 //! cannot be begun is a round that cannot be finished (threats T12). Why is in the audit. It leaves on
@@ -14,7 +14,7 @@ use crate::core::{CoreError, policy_of, shorten};
 use crate::login::Login;
 use crate::login::candidates::Slot;
 use crate::login::case::Case;
-use crate::login::challenge::{Factors, Stage, Ticket};
+use crate::login::challenge::{Behind, Factors, Stage, Ticket};
 use crate::login::prompt::prompt;
 use crate::login::{Challenged, LoginRequest, challenge, facts};
 use crate::model::issue::{IssueRefusal, Way};
@@ -115,7 +115,7 @@ impl Login {
             number,
             expires: at.plus(expires_in),
         };
-        decoy.id = self.ticketed(request, &decoy.id, &ticket)?;
+        decoy.id = self.ticketed(request, &decoy.id, (&ticket, Behind::Begun))?;
         decoy.expires_in = expires_in;
         if factor != Factor::Card {
             decoy.prompt = self.prompt(self.core.language(), asks(factor, way)).into();
@@ -151,25 +151,40 @@ impl Login {
         Ok(self.core.store.change(change, by).await?)
     }
 
-    /// How a round of this client stands; `None`: it began none with this id.
+    /// A challenge of a login whose client may ask how it stands. The id is as long for every name of this length,
+    /// whether or not it is a user's.
+    pub fn followed(
+        &self,
+        request: &LoginRequest<'_>,
+        asked: Challenged,
+    ) -> Result<Challenged, CoreError> {
+        // Challenges know the second in which they were made, and end by it.
+        let made = UnixTime::from_secs(asked.made.as_secs());
+        let user = request.client.key(request.user);
+        let ticket = Ticket {
+            user: user.map_or_else(|_| shorten(request.user), |user| user.joined()),
+            serial: String::new(),
+            number: challenge::name_of(&asked.id, made).ok_or(CoreError::Contended)?,
+            expires: made.plus(asked.expires_in),
+        };
+        let id = self.ticketed(request, &asked.id, (&ticket, Behind::Login))?;
+        Ok(Challenged { id, ..asked })
+    }
+
+    /// How a round of this client stands; `None`: it has none with this id.
     pub fn standing(&self, client: &str, id: &str) -> Result<Option<Standing>, CoreError> {
-        let Some(ticket) = challenge::open_ticket(&self.challenge_key, client, id) else {
+        let opened = |behind| challenge::open_behind(&self.challenge_key, client, id, behind);
+        let Some((ticket, behind)) = [Behind::Begun, Behind::Login]
+            .into_iter()
+            .find_map(|behind| Some((opened(behind)?, behind)))
+        else {
             return Ok(None);
         };
         let at = self.core.window_time(self.core.now())?;
-        let found = match ticket.serial.parse() {
-            Ok(serial) => self.core.store.token(&serial)?,
-            Err(_) => None,
+        let right = match behind {
+            Behind::Begun => self.is_answered(&ticket, at)?,
+            Behind::Login => self.is_right(&ticket)?,
         };
-        let right = found.is_some_and(|(_, state)| {
-            let last = state.moving.last;
-            let live = state.issued.filter(|issued| issued.number == ticket.number);
-            match live {
-                Some(issued) if issued.is_spent() => false,
-                Some(issued) if issued.is_open(last, at) => issued.answered,
-                _ => last == Some(ticket.number),
-            }
-        });
         Ok(Some(if right {
             Standing::Accepted
         } else if at >= ticket.expires {
@@ -177,6 +192,32 @@ impl Login {
         } else {
             Standing::Pending
         }))
+    }
+
+    /// Whether the code that a round was begun with was given back.
+    fn is_answered(&self, ticket: &Ticket, at: UnixTime) -> Result<bool, CoreError> {
+        let found = match ticket.serial.parse() {
+            Ok(serial) => self.core.store.token(&serial)?,
+            Err(_) => None,
+        };
+        Ok(found.is_some_and(|(_, state)| {
+            let last = state.moving.last;
+            let live = state.issued.filter(|issued| issued.number == ticket.number);
+            match live {
+                Some(issued) if issued.is_spent() => false,
+                Some(issued) if issued.is_open(last, at) => issued.answered,
+                _ => last == Some(ticket.number),
+            }
+        }))
+    }
+
+    /// Whether a challenge of a login was answered right.
+    fn is_right(&self, ticket: &Ticket) -> Result<bool, CoreError> {
+        let view = match UserKey::parse(&ticket.user) {
+            Ok(user) => self.core.store.view_by_name(&user)?,
+            Err(_) => None,
+        };
+        Ok(view.is_some_and(|view| view.state.right.contains(&ticket.number)))
     }
 
     async fn round_code<'p>(
@@ -340,7 +381,8 @@ impl Login {
         };
         Ok(Begun {
             challenge: Challenged {
-                id: self.ticketed(request, id, &ticket)?,
+                id: self.ticketed(request, id, (&ticket, Behind::Begun))?,
+                made: request.at,
                 factor,
                 prompt: prompt.into(),
                 expires_in,
@@ -354,7 +396,7 @@ impl Login {
         &self,
         request: &LoginRequest<'_>,
         id: &str,
-        ticket: &Ticket,
+        ticket: (&Ticket, Behind),
     ) -> Result<String, CoreError> {
         let nonce = random(self.core.entropy.as_ref())?;
         let client = &request.client.name;

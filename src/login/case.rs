@@ -2,14 +2,14 @@
 
 use crate::login::candidates::{Slot, Where};
 use crate::login::challenge;
-use crate::login::challenge::{Binding, Factors, Inside, Opened, Stage, life};
+use crate::login::challenge::{Binding, Factors, Inside, Opened, Stage, Ticket, end};
 use crate::login::round::Form;
 use crate::login::{LoginRequest, MIN_ASSURANCE};
 use crate::model::attempt::Comparison;
 use crate::model::credential::Credentials;
 use crate::model::reason::Reason;
 use crate::model::source::Source;
-use crate::model::user_state::Answered;
+use crate::model::user_state::{Answered, UserState};
 use crate::policy::split::CodePart;
 use crate::policy::{Factor, Policy, Present, Rule};
 use crate::secret::Key256;
@@ -61,11 +61,12 @@ impl Case<'_, '_> {
         challenge::seal(key, binding, inside, nonce)
     }
 
-    pub(crate) fn answer(&self, opened: Opened) -> Answered {
-        let life = life(self.policy, opened.inside.stage);
+    /// What is remembered of an answer, as long as the challenge could be answered again.
+    pub(crate) fn answer(&self, opened: Opened, ticket: Option<&Ticket>) -> Answered {
+        let longest = || opened.inside.issued.plus(UserState::ROUND);
         Answered {
             challenge: opened.id,
-            expires: opened.inside.issued.plus(life),
+            expires: end(self.policy, opened.inside, ticket).unwrap_or_else(longest),
         }
     }
 

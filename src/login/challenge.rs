@@ -9,8 +9,8 @@
 //! There is no table that an attacker could fill: a challenge costs us nothing until it is answered.
 //! It does not open for another client, user or policy, nor after the policy's text or the password was
 //! changed, and it is answered once: the answer is remembered with the user's counters until it expires
-//! (threats T41, T42). The form is base64url, which every NAS carries unharmed, and within the 48
-//! octets that all known ones echo.
+//! (threats T41, T42); over HTTP a wrong one is none while a code that was sent has tries left. The form is
+//! base64url, which every NAS carries unharmed, and within the 48 octets that all known ones echo.
 //!
 //! The rule that began a login also ends it: its place in the policy is sealed, since what its
 //! conditions looked at (address, attributes, context) need not come with the answer. So is the
@@ -19,14 +19,13 @@
 //! Nonces are random. The key changes every 36 hours, so that the number of nonces under one key
 //! stays far below the 2^32 that SP 800-38D allows.
 
-use std::time::Duration;
-
 use aes_gcm::aead::{Aead, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit};
 use hkdf::Hkdf;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use crate::model::id::Serial;
 use crate::model::source::Source;
 use crate::policy::{Factor, Policy};
 use crate::secret::Key256;
@@ -201,13 +200,52 @@ impl Closed {
         })?;
         let inside = Inside::read(&plain)?;
         let (number, _) = nonce.split_first_chunk::<4>()?;
-        let id = inside.issued.as_secs() << 32 | u64::from(u32::from_be_bytes(*number));
+        let id = named(inside.issued, *number);
         Some(Opened { inside, id })
     }
 }
 
+/// The name of a challenge that was made then, as it is found in it when it opens; `None`: it is none of ours.
+pub(crate) fn name_of(id: &str, made: UnixTime) -> Option<u64> {
+    let octets = BASE64.decode(id.as_bytes()).ok()?;
+    let (number, _) = octets.split_first_chunk::<4>()?;
+    Some(named(made, *number))
+}
+
+fn named(made: UnixTime, number: [u8; 4]) -> u64 {
+    made.as_secs() << 32 | u64::from(u32::from_be_bytes(number))
+}
+
+/// What a ticket stands behind. None passes for one of the other.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Behind {
+    /// A round that an application began: its ticket stands for an answer on another channel.
+    Begun,
+    /// A challenge of a login: its ticket says how that stands, and for nothing else. The number is the
+    /// challenge's name.
+    Login,
+}
+
+impl Behind {
+    /// Between a challenge and its ticket: no character of theirs.
+    const fn sign(self) -> &'static str {
+        match self {
+            Self::Begun => TICKET,
+            Self::Login => "~",
+        }
+    }
+
+    /// Stands for an epoch, so that tickets have keys of their own: no time is so far away.
+    const fn epoch(self) -> u64 {
+        match self {
+            Self::Begun => u64::MAX,
+            Self::Login => u64::MAX - 1,
+        }
+    }
+}
+
 /// Which code a round was begun with: behind the challenge, for anyone who began it over HTTP and asks
-/// how it stands, or finishes it without typing anything.
+/// how it stands, or finishes it without typing anything. Or which challenge of a login it is.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Ticket {
     /// Whose.
@@ -220,12 +258,16 @@ pub(crate) struct Ticket {
     pub(crate) expires: UnixTime,
 }
 
-/// The challenge itself, and the ticket behind it when there is one.
+/// The challenge itself, and the ticket behind it when an application began it.
 pub(crate) fn parts(text: &str) -> (&str, Option<&str>) {
     match text.split_once(TICKET) {
         Some((id, ticket)) => (id, Some(ticket)),
-        None => (text, None),
+        None => (split(text, Behind::Login).map_or(text, |(id, _)| id), None),
     }
+}
+
+fn split(text: &str, behind: Behind) -> Option<(&str, &str)> {
+    text.split_once(behind.sign())
 }
 
 /// Puts a ticket behind a challenge, for this client. `nonce` is drawn at random.
@@ -233,7 +275,7 @@ pub(crate) fn with_ticket(
     key: &Key256,
     client: &str,
     id: &str,
-    ticket: &Ticket,
+    (ticket, behind): (&Ticket, Behind),
     nonce: [u8; NONCE],
 ) -> Option<String> {
     let mut plain = ticket.number.to_be_bytes().to_vec();
@@ -241,29 +283,43 @@ pub(crate) fn with_ticket(
     plain.extend_from_slice(ticket.serial.as_bytes());
     plain.push(0);
     plain.extend_from_slice(ticket.user.as_bytes());
-    // Length tells nothing about whether there is such a user or token.
-    plain.resize(plain.len().next_multiple_of(128), 0);
+    // Length tells nothing about whether there is such a user or token: a serial takes the longest one's room.
+    let most = plain.len() - ticket.serial.len() + Serial::MAX;
+    plain.resize(most.next_multiple_of(128), 0);
     let payload = Payload {
         msg: &plain,
         aad: &ticket_binding(client, id),
     };
-    let sealed = cipher(key, TICKETS)
+    let sealed = cipher(key, behind.epoch())
         .encrypt((&nonce).into(), payload)
         .ok()?;
     let octets = [nonce.as_slice(), &sealed].concat();
-    Some([id, &BASE64.encode(&octets)].join(TICKET))
+    Some([id, &BASE64.encode(&octets)].join(behind.sign()))
 }
 
-/// Opens the ticket behind a challenge; `None` when there is none, or it is another client's.
+/// Opens the ticket behind a round that an application began; `None` when there is none, or it is another
+/// client's.
 pub(crate) fn open_ticket(key: &Key256, client: &str, text: &str) -> Option<Ticket> {
-    let (id, ticket) = parts(text);
-    let octets = BASE64.decode(ticket?.as_bytes()).ok()?;
+    open_behind(key, client, text, Behind::Begun)
+}
+
+/// As [`open_ticket`], of either.
+pub(crate) fn open_behind(
+    key: &Key256,
+    client: &str,
+    text: &str,
+    behind: Behind,
+) -> Option<Ticket> {
+    let (id, ticket) = split(text, behind)?;
+    let octets = BASE64.decode(ticket.as_bytes()).ok()?;
     let (nonce, sealed) = octets.split_first_chunk::<NONCE>()?;
     let payload = Payload {
         msg: sealed,
         aad: &ticket_binding(client, id),
     };
-    let plain = cipher(key, TICKETS).decrypt(nonce.into(), payload).ok()?;
+    let plain = cipher(key, behind.epoch())
+        .decrypt(nonce.into(), payload)
+        .ok()?;
     let (number, rest) = plain.split_first_chunk::<8>()?;
     let (expires, rest) = rest.split_first_chunk::<8>()?;
     let mut texts = rest.split(|octet| *octet == 0);
@@ -307,10 +363,8 @@ fn cipher(key: &Key256, epoch: u64) -> Aes256Gcm {
     Aes256Gcm::new((&*derived).into())
 }
 
-/// Between a challenge and its ticket.
+/// Between a challenge and its ticket, where an application began it.
 pub(crate) const TICKET: &str = ".";
-/// Stands for an epoch, so that tickets have a key of their own: no time is so far away.
-const TICKETS: u64 = u64::MAX;
 /// Octets of a nonce.
 pub(crate) const NONCE: usize = 12;
 /// Octets that are sealed, and of the tag behind them.
@@ -321,16 +375,15 @@ const LEAST: u32 = 12;
 const STAGE: u32 = 14;
 const BASE64: data_encoding::Encoding = data_encoding::BASE64URL_NOPAD;
 
-/// How long a challenge can be answered.
-pub(crate) fn life(policy: &Policy, stage: Stage) -> Duration {
-    match stage {
-        Stage::Round | Stage::Opening => policy.challenge.life,
-        Stage::Application => policy.challenge.life.max(policy.codes.life).max(LONGEST),
+/// From when a challenge is answered no more: with a ticket that is what was told with it, and what who asks how
+/// it stands is told. `None`: an application began it, and it came without its ticket.
+pub(crate) fn end(policy: &Policy, inside: Inside, ticket: Option<&Ticket>) -> Option<UnixTime> {
+    match (ticket, inside.stage) {
+        (Some(ticket), _) => Some(ticket.expires),
+        (None, Stage::Round | Stage::Opening) => Some(inside.issued.plus(policy.challenge.life)),
+        (None, Stage::Application) => None,
     }
 }
-
-/// The longest that an answer on another channel is awaited (capabilities D3).
-const LONGEST: Duration = Duration::from_mins(5);
 
 #[cfg(test)]
 mod tests {
@@ -441,6 +494,49 @@ mod tests {
                 let then = UnixTime::from_secs(now.as_secs() + later);
                 assert!(open(&KEY, BINDING, &text, then).is_some(), "{secs} {later}");
             }
+        }
+    }
+
+    #[test]
+    fn a_ticket_opens_for_its_client_behind_what_it_was_made_for() {
+        let id = sealed();
+        let ticket = Ticket {
+            user: "alice@default".to_owned(),
+            serial: "SMS-1".to_owned(),
+            number: 7,
+            expires: NOW,
+        };
+        for (behind, other) in [
+            (Behind::Begun, Behind::Login),
+            (Behind::Login, Behind::Begun),
+        ] {
+            let text = with_ticket(&KEY, "web", &id, (&ticket, behind), [5; NONCE]).unwrap();
+            let opened = open_behind(&KEY, "web", &text, behind);
+            assert_eq!(opened.as_ref(), Some(&ticket));
+            assert_eq!(parts(&text).0, id);
+            assert_eq!(open_behind(&KEY, "web2", &text, behind), None);
+            assert_eq!(open_behind(&KEY, "web", &text, other), None);
+            let disguised = text.replace(behind.sign(), other.sign());
+            assert_eq!(open_behind(&KEY, "web", &disguised, other), None);
+        }
+        let opened = open(&KEY, BINDING, &id, NOW).unwrap();
+        assert_eq!(name_of(&id, NOW), Some(opened.id));
+    }
+
+    #[test]
+    fn a_ticket_is_as_long_without_a_token() {
+        let length = |serial: usize, user: usize| {
+            let ticket = Ticket {
+                user: "u".repeat(user),
+                serial: "s".repeat(serial),
+                number: 7,
+                expires: NOW,
+            };
+            let text = with_ticket(&KEY, "web", "id", (&ticket, Behind::Begun), [5; NONCE]);
+            text.unwrap().len()
+        };
+        for user in 0..256 {
+            assert_eq!(length(0, user), length(Serial::MAX, user), "{user}");
         }
     }
 }

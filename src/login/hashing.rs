@@ -8,7 +8,8 @@
 //! Threat: who is shed must not depend on whom was asked for (threats T13). So a place in the queue is
 //! taken before anything is looked up, and anyone who gets no hashing done, because they are blocked,
 //! waits all the same for about as long, in that place: what a blocked user gave back would tell by who is shed
-//! that there is such a user. Answers to challenges have places of their own: a flood of
+//! that there is such a user. What is made in a place is counted, so that no refusal ends with less than another
+//! ([`Login::spend_rest`](crate::login::Login::spend_rest)). Answers to challenges have places of their own: a flood of
 //! first factors does not hold them up.
 //!
 //! Threat: one address that fills the queue, so that no one else logs in by what they know (threats T20). Who asks
@@ -16,7 +17,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -64,6 +65,8 @@ pub(crate) struct Hasher {
     threads: Threads,
     /// How long the last computation took, in microseconds.
     took: Arc<AtomicU64>,
+    /// Computations since the start, those that were only waited for included.
+    made: AtomicU64,
 }
 
 /// Who holds places in the queue.
@@ -129,7 +132,11 @@ impl Queue {
         drop(taken);
         let queue = Arc::clone(self);
         Some(Place {
-            _seat: Arc::new(Seat { queue, holder }),
+            seat: Arc::new(Seat {
+                queue,
+                holder,
+                made: AtomicUsize::new(0),
+            }),
         })
     }
 
@@ -142,6 +149,8 @@ impl Queue {
 struct Seat {
     queue: Arc<Queue>,
     holder: Option<Holder>,
+    /// Computations in it, those that were only waited for included.
+    made: AtomicUsize,
 }
 
 impl Drop for Seat {
@@ -162,7 +171,19 @@ impl Drop for Seat {
 /// A place in the queue; given up when it is dropped and no work goes on in it.
 #[derive(Clone)]
 pub(crate) struct Place {
-    _seat: Arc<Seat>,
+    seat: Arc<Seat>,
+}
+
+impl Place {
+    /// From here on is counted what is made in it.
+    pub(crate) fn begin(&self) {
+        self.seat.made.store(0, Ordering::Relaxed);
+    }
+
+    /// Computations that are counted, those that were only waited for included.
+    pub(crate) fn made(&self) -> usize {
+        self.seat.made.load(Ordering::Relaxed)
+    }
 }
 
 impl Hasher {
@@ -173,6 +194,7 @@ impl Hasher {
             pepper: Arc::new(pepper),
             admitted: [Queue::new(places), Queue::new(places)],
             took: Arc::default(),
+            made: AtomicU64::new(0),
             working: Arc::new(Semaphore::new(settings.threads)),
             threads: Threads::new(settings.yields),
         }
@@ -191,7 +213,8 @@ impl Hasher {
     }
 
     /// Waits as long as a computation would take, and computes nothing.
-    pub(crate) async fn wait(&self, _place: &Place) -> Result<(), CoreError> {
+    pub(crate) async fn wait(&self, place: &Place) -> Result<(), CoreError> {
+        self.count(place);
         let turn = self.working.acquire().await;
         drop(turn.map_err(|_| CoreError::Busy)?);
         let took = Duration::from_micros(self.took.load(Ordering::Relaxed));
@@ -251,11 +274,22 @@ impl Hasher {
         hash.needs_rehash(self.settings.cost)
     }
 
+    /// Computations since the start, those that were only waited for included.
+    pub(crate) fn made(&self) -> u64 {
+        self.made.load(Ordering::Relaxed)
+    }
+
+    fn count(&self, place: &Place) {
+        place.seat.made.fetch_add(1, Ordering::Relaxed);
+        self.made.fetch_add(1, Ordering::Relaxed);
+    }
+
     async fn run<T: Send + 'static>(
         &self,
         place: &Place,
         work: impl FnOnce(&mut Scratch) -> T + Send + 'static,
     ) -> Result<T, CoreError> {
+        self.count(place);
         let admitted = place.clone();
         let working = Arc::clone(&self.working)
             .acquire_owned()

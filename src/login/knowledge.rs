@@ -16,7 +16,7 @@ use crate::model::credential::{Credentials, Knowledge};
 use crate::model::reason::Reason;
 use crate::model::user::DirectoryId;
 use crate::policy::split::may_hold_code;
-use crate::policy::{Factor, Present, Rule};
+use crate::policy::{Factor, Policy, Present, Rule};
 use crate::secret::{SecretString, random};
 use crate::store::{By, Change, View};
 
@@ -132,7 +132,7 @@ impl Login {
         &self,
         (case, view): (Case<'_, '_>, &View),
         credentials: &Credentials,
-        (round, remaining, answers): (&Round<'a>, &'a [Factor], bool),
+        (round, remaining): (&Round<'a>, &'a [Factor]),
         (slot, place): (Option<&Slot<'_>>, Option<&Place>),
         outdated: &mut Vec<(Knowledge, SecretString)>,
     ) -> Result<Option<Reread<'a>>, CoreError> {
@@ -149,44 +149,33 @@ impl Login {
             let right = !read.is_empty() && read.iter().all(|(_, right)| *right);
             return Ok(right.then_some((other, read, compared)));
         }
-        if !answers {
-            self.spend_on_other_reading(case.request, case.rule, (place, false))
-                .await?;
-        }
         Ok(None)
     }
 
-    /// The work of a second reading of the box, where there is none: whether a user exists, and with
-    /// which tokens, does not change how much is hashed.
-    pub(crate) async fn spend_on_other_reading(
+    /// Spends what is left of the work that the costliest wrong answer to this request makes by any rule of the
+    /// policy. Every refusal makes as much: neither whether a user exists, nor which rule applies, nor with which
+    /// tokens the box is read changes how much is hashed.
+    pub(crate) async fn spend_rest(
         &self,
         request: &LoginRequest<'_>,
-        rule: &Rule,
+        policy: &Policy,
         (place, blocked): (Option<&Place>, bool),
     ) -> Result<(), CoreError> {
-        let Presented::Passcode(text) = request.presented else {
-            return Ok(());
-        };
-        let codes = rule.require.iter().any(|factor| !factor.is_knowledge());
-        if rule.present == Present::Either
-            && request.rounds
-            && codes
-            && may_hold_code(text.expose())
-        {
-            let known = rule.require.iter().filter(|factor| factor.is_knowledge());
-            for _ in known {
-                self.spend(place, blocked).await?;
-            }
+        let made = place.map_or(0, Place::made);
+        for _ in made..most_compared(request, policy) {
+            self.spend(place, blocked).await?;
         }
         Ok(())
     }
 
+    /// Comparisons of PINs and passwords since the start, those of which only the time was spent included: by this
+    /// tests see that no refusal makes less work than another.
+    pub fn comparisons(&self) -> u64 {
+        self.hasher.made()
+    }
+
     /// Spends the time of a comparison; for a blocked user by waiting only.
-    pub(crate) async fn spend(
-        &self,
-        place: Option<&Place>,
-        blocked: bool,
-    ) -> Result<(), CoreError> {
+    async fn spend(&self, place: Option<&Place>, blocked: bool) -> Result<(), CoreError> {
         let place = self.placed(place)?;
         if blocked {
             self.hasher.wait(&place).await
@@ -234,5 +223,36 @@ impl Login {
             let change = Change::RenewCredentials(key, credentials);
             Ok(store.change(change, by).await?)
         }
+    }
+}
+
+/// How many PINs and passwords the costliest wrong answer to a request has compared, by any rule of the policy.
+fn most_compared(request: &LoginRequest<'_>, policy: &Policy) -> usize {
+    if request.opens(policy).is_some() {
+        // Nothing was typed: everyone is asked, and nothing is compared.
+        return 0;
+    }
+    let rules = policy.rules.iter();
+    let most = rules.map(|rule| compared_by(rule, request.presented, request.rounds));
+    most.max().unwrap_or_default()
+}
+
+/// How many a wrong answer has compared by this rule: a box that may hold a code is read as the first factor alone,
+/// and then as all of them.
+fn compared_by(rule: &Rule, presented: Presented<'_>, rounds: bool) -> usize {
+    let is_known = |factor: &&Factor| factor.is_knowledge();
+    let known = rule.require.iter().filter(is_known).count();
+    let first = rule.require.iter().take(1).filter(is_known).count();
+    let may_hold_all = match presented {
+        Presented::Fields { .. } => return known,
+        Presented::Response(_) => true,
+        // A word in the place of the code stands behind a comma, or before one.
+        Presented::Passcode(text) => may_hold_code(text.expose()) || text.expose().contains(','),
+    };
+    match rule.present {
+        _ if !rounds => known,
+        Present::Joined => known,
+        Present::Either if may_hold_all && known < rule.require.len() => first + known,
+        Present::Either | Present::Challenge => first,
     }
 }

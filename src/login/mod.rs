@@ -22,7 +22,7 @@ use crate::login::prompt::asked_for;
 use crate::login::refusals::Refusals;
 use crate::login::travel::Travel;
 use crate::login::undecided::Undecided;
-use crate::model::attempt::{Attempt, Note, Verdict};
+use crate::model::attempt::{Attempt, Note, Said, Verdict};
 use crate::model::audit::Purpose;
 use crate::model::client::Client;
 use crate::model::id::Serial;
@@ -158,9 +158,13 @@ impl Login {
                 began_at: assessment.began_at,
                 origin: request.origin.cloned(),
                 rule: assessment.rule.map(|rule| Arc::clone(&rule.label)),
+                // What [`Login::outcome`] answers.
                 note: Note {
-                    challenge: (!request.rounds).then_some(NO_ROUNDS),
-                    reject: wished.is_some().then_some(DECOY),
+                    said: match wished {
+                        _ if !request.rounds => Said::NoRounds,
+                        Some(_) => Said::Decoy,
+                        None => Said::Decided,
+                    },
                     ..assessment.note
                 },
                 waived: assessment.waived,
@@ -376,10 +380,6 @@ pub(crate) fn attributes(
     policy.expand(rule, &reply)
 }
 
-/// What the audit says of a challenge that the client cannot show.
-const NO_ROUNDS: &str = "answered with a reject: the client shows no challenges";
-/// What the audit says of a reject that looks like a challenge.
-const DECOY: &str = "answered with a challenge that nothing passes";
 /// The times at which late answers leave.
 const SCHEDULE: Duration = Duration::from_millis(250);
 /// How late an answer can be.

@@ -7,7 +7,7 @@ use crate::login::Login;
 use crate::login::Presented;
 use crate::login::candidates::Slot;
 use crate::login::case::Case;
-use crate::login::challenge::{Binding, Closed, Inside, Opened, life};
+use crate::login::challenge::{Binding, Closed, Inside, Opened, end};
 use crate::login::match_otp::{MOST, codes};
 use crate::login::round::is_match;
 use crate::login::{LoginRequest, challenge};
@@ -57,25 +57,10 @@ impl Login {
             .as_ref()
             .and_then(|closed| open(closed, binding, policy));
         let why = match (&closed, found) {
-            (_, Some((opened, rule))) => {
-                let expires = opened.inside.issued.plus(life(policy, opened.inside.stage));
-                // One of a time to come was made while the clock was ahead.
-                let made = opened.inside.issued <= at.plus(AHEAD);
-                let answer = Answered {
-                    challenge: opened.id,
-                    expires,
-                };
-                let restarts = request.channel != Channel::Http;
-                let spent = restarts && view.state.has_answered(answer, at);
-                if made && at < expires && !spent {
-                    return Ok(Ok(Some((opened, rule))));
-                }
-                if spent {
-                    ANSWERED_BEFORE.to_owned()
-                } else {
-                    format!("the challenge expired at {}", expires.rfc3339())
-                }
-            }
+            (_, Some((opened, rule))) => match self.why_over(request, policy, opened, view, at) {
+                None => return Ok(Ok(Some((opened, rule)))),
+                Some(why) => why,
+            },
             (Some(closed), None) => self.why_closed(closed, binding),
             (None, None) => NOT_OURS.to_owned(),
         };
@@ -85,6 +70,36 @@ impl Login {
             return Ok(Err(why));
         }
         Ok(Ok(None))
+    }
+
+    /// Why a challenge that opens is answered no more, if so.
+    fn why_over(
+        &self,
+        request: &LoginRequest<'_>,
+        policy: &Policy,
+        opened: Opened,
+        view: &View,
+        at: UnixTime,
+    ) -> Option<String> {
+        let (key, client) = (&self.challenge_key, &request.client.name);
+        let ticket = request
+            .challenge
+            .and_then(|text| challenge::open_ticket(key, client, text));
+        let Some(expires) = end(policy, opened.inside, ticket.as_ref()) else {
+            return Some(NOT_WHOLE.to_owned());
+        };
+        let answer = Answered {
+            challenge: opened.id,
+            expires,
+        };
+        let restarts = request.channel != Channel::Http;
+        if restarts && view.state.has_answered(answer, at) {
+            return Some(ANSWERED_BEFORE.to_owned());
+        }
+        // One of a time to come was made while the clock was ahead.
+        let made = opened.inside.issued <= at.plus(AHEAD);
+        let open = made && at < expires;
+        (!open).then(|| format!("the challenge expired at {}", expires.rfc3339()))
     }
 
     /// Whether what comes with a void challenge was typed for it, and is no first factor: a code, or the word
@@ -258,6 +273,9 @@ pub(crate) fn other_rule(rule: &Rule, by_request: Option<&Rule>) -> Option<Strin
     ))
 }
 
+/// What the audit says of a challenge that was cut.
+const NOT_WHOLE: &str =
+    "the challenge is not whole: the application gives back the id as it was given";
 /// What the audit says of a challenge of which nothing else is known.
 const NOT_OURS: &str = "the challenge was not made here, or for another user";
 /// How many earlier revisions of the verifiers, policies and clients are tried to say why a challenge

@@ -61,6 +61,7 @@ impl Login {
         Ok(Challenged {
             // It fails after the year 2106 only.
             id: id.ok_or(CoreError::Contended)?,
+            made: at,
             factor,
             prompt,
             expires_in,
@@ -149,6 +150,7 @@ impl Login {
         };
         Ok(Challenged {
             id: id.ok_or(CoreError::Contended)?,
+            made: at,
             factor,
             prompt: prompt.into(),
             expires_in,
@@ -221,6 +223,11 @@ pub(crate) fn asked_for(request: &LoginRequest<'_>, rule: &Rule) -> Option<Facto
     let first = rule.require.first().copied()?;
     let mut accepted = rule.accepts(first, false);
     (!first.is_knowledge() && accepted.any(|one| one == factor)).then_some(factor)
+}
+
+/// What the audit says where a word asks for a factor for which the user has no token in use.
+pub(crate) fn asked_in_vain(factor: Factor) -> String {
+    format!("what was typed asks for `{factor}`, for which the user has no token in use")
 }
 
 /// The text that asks for a factor.

@@ -1,12 +1,13 @@
 //! What was presented, read and compared. Pure.
 
-use crate::login::attributes;
 use crate::login::candidates::Slot;
 use crate::login::case::Case;
 use crate::login::challenge::{Opened, Stage, Ticket};
 use crate::login::demand::Demand;
+use crate::login::prompt::asked_in_vain;
 use crate::login::request::Fit;
 use crate::login::round::{Reading, Round, round};
+use crate::login::{Presented, attributes};
 use crate::model::attempt::{Comparison, Waived};
 use crate::model::credential::Credentials;
 use crate::model::reason::Reason;
@@ -90,7 +91,11 @@ impl<'r> Case<'r, '_> {
                 |part| slot.and_then(|slot| self.compare(slot, part).ok()),
             )
         };
-        let mut round = round.ok_or_else(|| refusal(Reason::MalformedCode, None))?;
+        let unread = |reason| {
+            let lacking = self.lacking(reason, (view, demand), slot);
+            lacking.unwrap_or_else(|| refusal(reason, None))
+        };
+        let mut round = round.ok_or_else(|| unread(Reason::MalformedCode))?;
         // Without a ticket a code that is not there is missing, and called malformed below.
         let elsewhere = ticket.is_some() && round.held().is_some() && round.parts.code.is_none();
         if elsewhere && (demand.factors.len() < 2 || self.least().unwrap_or(u8::MAX) > 1) {
@@ -102,11 +107,41 @@ impl<'r> Case<'r, '_> {
         let left_out = left_out.map_err(|why| refusal(Reason::ReplyTooLong, Some(why)))?;
         let codes = self.codes(&mut round, slot, ticket);
         Ok(Read {
-            codes: codes.map_err(|reason| refusal(reason, None))?,
+            codes: codes.map_err(unread)?,
             round,
             elsewhere,
             left_out,
         })
+    }
+
+    /// The refusal of what cannot be read because a word in it asks for a factor that the rule takes, and that no
+    /// token in use of the user's proves.
+    fn lacking(
+        &self,
+        reason: Reason,
+        (view, demand): (&View, &Demand<'_>),
+        slot: Option<&Slot<'_>>,
+    ) -> Option<Refusal> {
+        let held = slot.filter(|_| reason == Reason::MalformedCode)?.factor;
+        let typed = match self.request.presented {
+            Presented::Passcode(text) => text,
+            Presented::Fields { otp, .. } => otp?,
+            Presented::Response(_) => return None,
+        };
+        let asked = typed.expose().split(',').find_map(Factor::of_keyword)?;
+        let mut accepted = self.rule.accepts(held, demand.outage);
+        if !accepted.any(|factor| factor == asked) {
+            return None;
+        }
+        let place = self.place(view, &demand.factors, self.least().ok()?, demand.outage);
+        match Slot::of(asked, place) {
+            Err(why @ (Reason::NoToken | Reason::NotActive)) => Some(Refusal::new(
+                why,
+                demand.waived.clone(),
+                Some(asked_in_vain(asked)),
+            )),
+            _ => None,
+        }
     }
 
     /// What will be left out of the reply to this round when it is right; `Err`: why there is none.

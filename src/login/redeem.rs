@@ -116,7 +116,9 @@ impl Login {
         let (verdict, device) = match self.settle_with(user, true, gather).await {
             Ok(settled) => settled,
             Err(Stop::NotRecorded(reason)) => {
-                self.core.counters.decided(Channel::Device, reason);
+                self.core
+                    .counters
+                    .decided(Channel::Device, reason, reason.decision());
                 return Ok(self.refused(reason, policy));
             }
             Err(Stop::Undecided(CoreError::Store(StoreError::Conflict(why)))) => {

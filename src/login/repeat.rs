@@ -106,9 +106,12 @@ impl Login {
         match self.given_again(request, given, typed).await {
             Ok(None) => self.authenticate(request).await,
             Ok(Some(decided)) => {
-                let decision = Some(decided.answer.decision());
-                self.core.latencies.took(request.channel, decision, began);
-                self.core.counters.decided(request.channel, decided.reason);
+                let decision = decided.answer.decision();
+                let channel = request.channel;
+                self.core.latencies.took(channel, Some(decision), began);
+                self.core
+                    .counters
+                    .decided(channel, decided.reason, decision);
                 Ok(decided)
             }
             Err(error) => {
@@ -224,9 +227,11 @@ impl Login {
         let outcome = self.confirmed_now(request, accepted).await;
         match &outcome {
             Ok(outcome) if matches!(outcome.answer, LoginAnswer::Reject) => {
-                let decision = Some(Decision::Reject);
-                self.core.latencies.took(request.channel, decision, began);
-                self.core.counters.decided(request.channel, outcome.reason);
+                let (channel, decision) = (request.channel, Decision::Reject);
+                self.core.latencies.took(channel, Some(decision), began);
+                self.core
+                    .counters
+                    .decided(channel, outcome.reason, decision);
             }
             // It was counted when it was decided.
             Ok(_) => {}

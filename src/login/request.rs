@@ -112,8 +112,11 @@ impl LoginAnswer {
 /// What goes with a challenge.
 #[derive(Debug)]
 pub struct Challenged {
-    /// To be given back with the answer: at most 48 characters of base64url.
+    /// To be given back with the answer: at most 48 characters of base64url, and what an application asks
+    /// with how it stands ([`crate::login::Login::followed`]).
     pub id: String,
+    /// When it was made.
+    pub(crate) made: UnixTime,
     /// What is asked for.
     pub factor: Factor,
     /// How to ask the person for it.

@@ -21,6 +21,11 @@ use crate::secret::SecretString;
 pub trait Response: fmt::Debug + Send + Sync {
     /// Whether this text made it.
     fn is_of(&self, typed: &str) -> bool;
+
+    /// Why there is none to compare, for the audit; `None` where there is one.
+    fn absent(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// What the person presented.

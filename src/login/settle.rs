@@ -31,7 +31,7 @@ impl Login {
                 Some(gathered) => gathered?,
                 None => Box::pin(gather()).await?,
             };
-            let (at, channel) = (attempt.at, attempt.channel);
+            let (at, channel, said) = (attempt.at, attempt.channel, attempt.note.said);
             let other = of_alias(&attempt.evidence, user);
             let settled = self.core.store.attempt(attempt).await;
             let Ok(verdict) = settled.map_err(CoreError::from)? else {
@@ -39,7 +39,10 @@ impl Login {
             };
             let user = other.as_ref().or(user);
             self.core.locks.settled(user, &verdict, at);
-            self.core.counters.decided(channel, verdict.reason);
+            let answered = said.of(verdict.decision);
+            self.core
+                .counters
+                .decided(channel, verdict.reason, answered);
             return Ok((verdict, rest));
         }
         Err(CoreError::Contended.into())

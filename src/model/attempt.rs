@@ -10,6 +10,7 @@ use crate::model::audit::{Channel, DecisionEvent, Origin, Purpose};
 use crate::model::credential::Knowledge;
 use crate::model::device::Device;
 use crate::model::id::{RequestId, Serial};
+use crate::model::issue::Way;
 use crate::model::kind::Kind;
 use crate::model::reason::{Decision, Reason};
 use crate::model::source::{Source, SourceState};
@@ -71,7 +72,7 @@ impl Attempt {
         DecisionEvent {
             request: self.request,
             purpose: self.purpose,
-            decision: verdict.decision,
+            decision: self.note.said.of(verdict.decision),
             reason: verdict.reason,
             user: self.user.clone(),
             serial: verdict.serial.clone(),
@@ -126,18 +127,55 @@ pub struct Note {
     pub always: Option<String>,
     /// With an accept.
     pub accept: Option<String>,
-    /// With a challenge.
-    pub challenge: Option<&'static str>,
-    /// With a reject.
-    pub reject: Option<&'static str>,
+    /// What is answered.
+    pub said: Said,
 }
+
+/// What is answered, where it may be another word than what is decided: the audit says what was answered
+/// (contract s8.8), and the reason what was decided.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Said {
+    /// What is decided.
+    #[default]
+    Decided,
+    /// A reject in the place of a challenge: the client shows none.
+    NoRounds,
+    /// A challenge that nothing passes in the place of a reject: everybody is asked alike.
+    Decoy,
+}
+
+impl Said {
+    /// What is answered where this is decided.
+    pub const fn of(self, decided: Decision) -> Decision {
+        match (self, decided) {
+            (Self::NoRounds, Decision::Challenge) => Decision::Reject,
+            (Self::Decoy, Decision::Reject) => Decision::Challenge,
+            (_, decided) => decided,
+        }
+    }
+
+    /// What the audit says of it.
+    const fn note(self, decided: Decision) -> Option<&'static str> {
+        match (self, decided) {
+            (Self::NoRounds, Decision::Challenge) => Some(NO_ROUNDS),
+            (Self::Decoy, Decision::Reject) => Some(DECOY),
+            _ => None,
+        }
+    }
+}
+
+/// What the audit says of a challenge that the client cannot show.
+const NO_ROUNDS: &str = "answered with a reject: the client shows no challenges";
+/// What the audit says of a reject that looks like a challenge.
+const DECOY: &str = "answered with a challenge that nothing passes";
 
 impl Note {
     fn of(&self, verdict: &Verdict) -> Option<String> {
+        let said = self.said.note(verdict.decision);
         let own = match verdict.decision {
             Decision::Accept => self.accept.as_deref(),
-            Decision::Challenge => self.challenge,
-            Decision::Reject => self.reject.filter(|_| verdict.note.is_none()),
+            Decision::Challenge => said,
+            Decision::Reject => said.filter(|_| verdict.note.is_none()),
         };
         let notes = self.always.as_deref().into_iter();
         let notes = notes.chain(verdict.note).chain(own);
@@ -203,6 +241,23 @@ pub struct Compared {
     pub success: Success,
     /// The challenge that is answered with this.
     pub answers: Option<Answered>,
+}
+
+impl Compared {
+    /// Whether a code that was sent can still be given after this answer, which was wrong. The challenge then goes
+    /// on: each answer to it is a failure of the user, and one of the code's tries where it has its form (contract s7).
+    pub(crate) fn leaves_tries(&self, current: &Current, at: UnixTime) -> bool {
+        let mut tokens = self.tokens.iter().flatten().enumerate();
+        tokens.any(|(index, token)| {
+            let state = current.tokens.get(index).copied().unwrap_or_default();
+            let sent = matches!(token.kind, Kind::Sms | Kind::Email | Kind::Voice);
+            let mut live = state.issued.filter(|one| sent && one.way == Way::Code);
+            if let Some(issued) = live.filter(|one| token.issued == Some(one.number)) {
+                live = Some(issued.failed());
+            }
+            live.is_some_and(|issued| issued.is_open(state.moving.last, at))
+        })
+    }
 }
 
 /// What it means when all that was compared is right.

@@ -50,9 +50,9 @@ pub struct DecisionEvent {
     pub request: RequestId,
     /// What the code was presented for.
     pub purpose: Purpose,
-    /// What the person heard.
+    /// What was answered. It is not always what the reason leads to: see [`crate::model::attempt::Said`].
     pub decision: Decision,
-    /// Why.
+    /// Why, and what was decided: [`Reason::decision`].
     pub reason: Reason,
     /// The user, canonical; as typed (shortened, escaped when shown) when it could not be read.
     pub user: String,

@@ -233,7 +233,13 @@ impl Attempt {
     fn success(&self, compared: &Compared, right: Option<Right<'_>>, current: &Current) -> Verdict {
         let mut user = current.user.clone();
         if let Some(answer) = compared.answers {
-            user = user.answer(answer, self.at);
+            // Only who asks over HTTP asks how a challenge stands.
+            let told = self.channel == Channel::Http && compared.success != Success::MustChange;
+            user = if told {
+                user.answer_right(answer, self.at)
+            } else {
+                user.answer(answer, self.at)
+            };
         }
         // A device that is bound has not logged anybody in.
         let accept = compared.success == Success::Accept && self.purpose != Purpose::Enrol;
@@ -345,7 +351,11 @@ impl Attempt {
         current: &Current,
     ) -> Verdict {
         let mut user = current.user.clone();
-        if let Some(answer) = compared.answers {
+        // A NAS gives a State back once.
+        let goes_on = reason == Reason::WrongCode
+            && self.channel == Channel::Http
+            && compared.leaves_tries(current, self.at);
+        if let Some(answer) = compared.answers.filter(|_| !goes_on) {
             user = user.answer(answer, self.at);
         }
         let user = user.failed(self.source(), &self.lockout, self.at);

@@ -45,6 +45,8 @@ pub struct UserState {
     /// Challenges that were answered and have not expired, at most [`UserState::ANSWERED`]: none is
     /// answered twice.
     pub answered: Vec<Answered>,
+    /// Those of them whose answer was right, where a front end is asked how they stand.
+    pub right: Vec<u64>,
     /// Where there were more: this challenge, and all that were made before it, are void.
     pub voided: Option<Answered>,
     /// When a token that was in use, or the record of it, went the last time.
@@ -404,7 +406,18 @@ impl UserState {
                 expires: oldest.expires.max(before.expires),
             });
         }
+        let answered = &self.answered;
+        self.right
+            .retain(|right| answered.iter().any(|known| known.challenge == *right));
         self
+    }
+
+    /// As [`UserState::answer`], of a right answer: it is remembered as long.
+    #[must_use]
+    pub fn answer_right(self, challenge: Answered, at: UnixTime) -> Self {
+        let mut after = self.answer(challenge, at);
+        after.right.push(challenge.challenge);
+        after
     }
 
     fn place(&self, source: Option<Source>) -> Option<usize> {

@@ -198,8 +198,13 @@ impl Reader<'_, '_> {
             self.error_at(text, error.suggest(text.text, known.map(Kind::as_str)));
             return None;
         };
-        if factor_of(kind) == Factor::Otp {
+        let factor = factor_of(kind);
+        if factor == Factor::Otp {
             return Some(kind);
+        }
+        if !Factor::SUPPORTED.contains(&factor) {
+            self.supported_kind(kind, &text.place);
+            return None;
         }
         let error = Diagnostic::error(format!("codes of `{kind}` do not count as `otp`"));
         self.error_at(

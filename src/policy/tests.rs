@@ -361,6 +361,10 @@ fn wrong_values_are_refused_at_their_place() {
             "[otp]\nkinds = [\"sms\"]",
             "5:10: error: codes of `sms` do not count as `otp`",
         ),
+        (
+            "[otp]\nkinds = [\"push\"]",
+            "5:10: error: tokens of the kind `push` are not supported by this version (leave it out)",
+        ),
         ("[otp]\nkinds = []", "5:9: error: `otp.kinds` is empty"),
         (
             "[challenge]\nlife = \"1h\"",
@@ -385,6 +389,11 @@ fn wrong_values_are_refused_at_their_place() {
         (
             "[repyl]\nClass = \"x\"",
             "4:2: error: unknown key `repyl` (did you mean `reply`?)",
+        ),
+        (
+            "[zebra]\nstripes = 1",
+            "4:2: error: unknown key `zebra` (known here: `description`, `reject_delay`, `bypass`, `otp`, \
+             `exemption`, `rule`, `lockout`",
         ),
         (
             "[[test]]\nname = \"t\"\ngiven = {}\nexpect = { rule = \"al\" }",

@@ -1,6 +1,7 @@
 //! Sockets and tasks: RADIUS and HTTP front ends around one [`crate::service::Service`].
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use crate::secret::SecretString;
 
@@ -18,8 +19,8 @@ mod wiped;
 pub struct Info {
     /// Whether a daemon runs; `false` when the command line has opened the store itself.
     pub daemon: bool,
-    /// Whether this is a `quickstart` directory, where demonstration codes may be shown.
-    pub demo: bool,
+    /// The file of a `quickstart` directory, which names the tokens whose codes may be shown.
+    pub demo: Option<PathBuf>,
     /// Where the master key comes from, as the configuration writes it.
     pub master: String,
     /// What seals secrets.

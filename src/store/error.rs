@@ -15,9 +15,15 @@ pub enum StoreError {
     /// before, is out of its time, or is one of too many.
     #[error("the device's request is not taken")]
     NotTaken,
-    /// The queue is full, or the request's deadline passed before it was evaluated.
+    /// The queue is full.
     #[error("the store is overloaded")]
     Shed,
+    /// The request's deadline passed before it was evaluated.
+    #[error(
+        "the time for one decision (`limits.request_timeout`) was over before the store could decide; if it goes on, \
+         see what keeps this machine or its disk busy"
+    )]
+    Late,
     /// A commit failed or is in doubt.
     #[error("the store cannot commit: {0}")]
     Unavailable(String),

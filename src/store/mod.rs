@@ -116,8 +116,9 @@ pub use report::{
 pub use reseal::{Cursor, DataKeys};
 pub use seal::KeyPurpose;
 pub(crate) use transition::{
-    ADMINISTRATORS_ONLY, ALIAS_TAKEN, CARRIED, COUNTS_TWICE, FROZEN, LINKED, LOCKED_FOR_GOOD,
-    NAME_IS_ALIAS, OWN_REMOVAL, OWN_TOKEN, SEED_TAKEN, SHARED_WITH_CONSOLE, TWIN,
+    ADMINISTRATORS_ONLY, ALIAS_TAKEN, APPROVED_TWICE, CARRIED, COUNTS_TWICE, FROZEN, LINKED,
+    LOCKED_FOR_GOOD, NAME_IS_ALIAS, OWN_REMOVAL, OWN_REQUEST, OWN_TOKEN, SEED_TAKEN,
+    SHARED_WITH_CONSOLE, TWIN,
 };
 pub use transition::{
     By, Change, DeviceAct, DraftAct, GroupAct, Import, Loaded, LoadedFile, Prepared, Prunable,

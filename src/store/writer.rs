@@ -402,7 +402,7 @@ impl Writer {
         match command {
             Command::Attempt(attempt, reply) => {
                 let outcome = if now > attempt.deadline {
-                    Err(StoreError::Shed)
+                    Err(StoreError::Late)
                 } else {
                     login::attempt(rows, &attempt, self.keys(now, ""))
                 };

@@ -51,7 +51,7 @@ pub(in crate::cli) struct List {
     #[arg(long, value_name = "SEQ")]
     before: Option<u64>,
     /// At most this many
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = paging::most)]
     limit: usize,
 }
 

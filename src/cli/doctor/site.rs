@@ -20,11 +20,10 @@ use crate::time::{Clock as _, SystemClock};
 pub(in crate::cli) fn config(report: &mut Report, site: &Site) {
     let before = report.0.len();
     for warning in &site.warnings {
-        let place = warning.file_line().map(|place| format!(" ({place})"));
         let fix = warning.help.clone();
         report.warning(
             "config",
-            format!("{}{}", warning.message, place.unwrap_or_default()),
+            warning.placed(),
             fix.unwrap_or_else(|| "see `oncegate config check`".to_owned()),
         );
     }
@@ -40,7 +39,7 @@ pub(in crate::cli) fn config(report: &mut Report, site: &Site) {
     if report.0.len() == before {
         report.ok("config", "no fault");
     }
-    if site.is_quickstart() {
+    if site.demo_file().is_some() {
         report.warning(
             "config",
             "this is a quickstart directory: it shows demonstration codes to every administrator",
@@ -51,7 +50,13 @@ pub(in crate::cli) fn config(report: &mut Report, site: &Site) {
 
 /// Whether the file is named by the check of what it is for: one cause has one line.
 fn has_own_check(fault: &Fault) -> bool {
-    let sections = ["delivery", "webhook", "policies.dir", "radius.dictionary"];
+    let sections = [
+        "delivery",
+        "webhook",
+        "policies.dir",
+        "radius.dictionary",
+        "keys.master",
+    ];
     let pairs = [".certificate", ".key"];
     sections.iter().any(|section| fault.is_of(section))
         || pairs.iter().any(|end| fault.key.ends_with(end))

@@ -103,6 +103,17 @@ impl Results {
         Ok(Self(file))
     }
 
+    /// Whether it can be written; what is made for that is gone again.
+    pub(super) fn try_open(path: &Path) -> Result<(), CliError> {
+        let failed = |error: io::Error| CliError::usage(format!("{}: {error}", path.display()));
+        if path.exists() {
+            let opened = OpenOptions::new().append(true).open(path);
+            return opened.map(drop).map_err(failed);
+        }
+        Self::open(path)?;
+        fs::remove_file(path).map_err(failed)
+    }
+
     pub(super) fn add(&mut self, fields: [&str; 4]) -> Result<(), CliError> {
         let line = format!("{}\n", fields.map(cell).join(","));
         Ok(self.0.write_all(line.as_bytes())?)

@@ -63,10 +63,6 @@ impl Plan {
         }
         Ok(plan)
     }
-
-    pub(super) fn names(&self) -> Vec<String> {
-        self.wanted.iter().map(|user| user.user.clone()).collect()
-    }
 }
 
 /// The users that are named, each once, by name.

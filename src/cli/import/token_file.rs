@@ -80,15 +80,36 @@ fn period(text: &str) -> Result<Period, String> {
 }
 
 impl TokenImport {
-    pub(crate) async fn run(mut self, context: &Context) -> Result<Exit, CliError> {
-        self.import.link = self.link;
-        let (import, name) = (&self.import, self.import.name());
-        if self.key_stdin && import.file == Path::new("-") {
+    /// Of a file that says itself all that is to be known of it.
+    pub(super) fn of(import: Import) -> Self {
+        Self {
+            import,
+            format: Wanted::Auto,
+            key_stdin: false,
+            user: None,
+            link: false,
+            period: None,
+        }
+    }
+
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        if self.key_stdin && self.import.file == Path::new("-") {
             return Err(CliError::usage("stdin cannot be both the file and its key")
                 .remedy("name the file: oncegate token import FILE --key-stdin"));
         }
-        let text = import.text()?;
-        let utf8 = std::str::from_utf8(&text);
+        let text = self.import.text()?;
+        self.import_text(&text, context).await
+    }
+
+    /// Imports the text of the file.
+    pub(super) async fn import_text(
+        mut self,
+        text: &[u8],
+        context: &Context,
+    ) -> Result<Exit, CliError> {
+        self.import.link = self.link;
+        let (import, name) = (&self.import, self.import.name());
+        let utf8 = std::str::from_utf8(text);
         let utf8 = utf8.map_err(|_| CliError::usage(format!("{name}: the text cannot be read")))?;
         let format = match self.format {
             Wanted::Auto => known(&name, utf8)?,
@@ -96,10 +117,8 @@ impl TokenImport {
             Wanted::Format(format) => Some(format),
         };
         let Some(format) = format else {
-            let (text, lines) = (&text, &[]);
-            return import
-                .rows(Source { text, lines }, Make::Tokens, context)
-                .await;
+            let source = Source::new(text);
+            return import.rows(source, Make::Tokens, context).await;
         };
         context.out.note(&format!("Format: {}", format.name()));
         let ask = Ask::once("key or password of the file");

@@ -1,5 +1,7 @@
 //! Tokens and locks in words and tables.
 
+use jiff::Timestamp;
+
 use crate::api::{Lock, Token as Record};
 use crate::cli::output;
 use crate::cli::output::{Table, local_time};
@@ -59,10 +61,22 @@ pub(super) const fn is_closed(token: &Record) -> bool {
     token.store_repaired.is_some() && token.refused_until.is_none()
 }
 
-/// What its first right code does, while it waits for it.
+/// What its first right code does, while it waits for it; or what leads on where its time is over.
 pub(super) fn first_code(token: &Record) -> Option<String> {
-    let until = local_time(token.first_use_until.as_deref()?);
-    Some(format!("brings it into use, at any login until {until}"))
+    first_code_at(token, Timestamp::now())
+}
+
+fn first_code_at(token: &Record, now: Timestamp) -> Option<String> {
+    let text = token.first_use_until.as_deref()?;
+    let until = local_time(text);
+    let is_over = text.parse::<Timestamp>().is_ok_and(|until| until <= now);
+    Some(if is_over {
+        format!(
+            "its time ended {until}: `token confirm` proves it by a code, `token offer` begins its time anew"
+        )
+    } else {
+        format!("brings it into use, at any login until {until}")
+    })
 }
 
 /// What brings a token in this state into use.
@@ -132,8 +146,8 @@ pub(super) fn describe(token: &Record) -> String {
             Some(_) => (resync, format!("oncegate token {verb} {serial}")),
             None => (format!("oncegate token {verb} {serial} USER"), resync),
         };
-        table.pair("next", next);
-        table.pair("then", then);
+        table.pair("next", output::hint(&next));
+        table.pair("then", output::hint(&then));
     }
     table.pair("address", token.address.clone());
     table.pair("device", token.device.clone());
@@ -189,6 +203,25 @@ mod tests {
             until: None,
         };
         assert_eq!(lock(&open), "unlocked, 1 failure");
+    }
+
+    #[test]
+    fn a_first_code_past_its_time_is_not_promised() {
+        let token = serde_json::json!({
+            "serial": "TOTP-1", "user": "alice@default", "kind": "totp", "state": "pending",
+            "algorithm": "sha1", "digits": 6, "period": 30, "last_step": null, "drift": 0,
+            "lock": {"failures": 0, "state": "open", "until": null}, "last_accept": null,
+            "created": "2026-01-01T00:00:00Z", "revision": 1,
+            "first_use_until": "2026-01-02T00:00:00Z",
+        });
+        let token: Record = serde_json::from_value(token).unwrap();
+        let at = |now: &str| first_code_at(&token, now.parse().unwrap()).unwrap();
+        assert!(at("2026-01-01T23:59:59Z").starts_with("brings it into use"));
+        let over = at("2026-01-02T00:00:00Z");
+        assert!(
+            over.starts_with("its time ended ") && over.contains("`token offer`"),
+            "{over}"
+        );
     }
 
     /// A restore, and an older store that was accepted, close tokens as a repair does: none is named alone.

@@ -39,7 +39,7 @@ pub(in crate::cli) struct Listing {
     #[arg(long, value_parser = ["pending", "suspended", "exempt"])]
     state: Option<String>,
     /// At most this many [default: all]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = paging::most)]
     limit: Option<usize>,
     /// Only users after this one (`next` of the previous page)
     #[arg(long, value_name = "USER")]
@@ -82,7 +82,7 @@ impl Listing {
             || self.state.is_some();
         match &self.after {
             Some(after) => format!("No matching users after {}.", printable(after)),
-            None if filters || self.limit == Some(0) => "No matching users.".to_owned(),
+            None if filters => "No matching users.".to_owned(),
             None => "No users. Add one with `oncegate user add NAME`.".to_owned(),
         }
     }

@@ -370,6 +370,6 @@ fn credentials_are_never_quoted() {
         let all = load(&text, &[]).unwrap_err();
         let rendered = render_all(&all, Colour::Plain);
         assert!(!rendered.contains(secret), "{rendered}");
-        assert!(rendered.contains("(oncegate.toml:"), "{rendered}");
+        assert!(rendered.contains("error: oncegate.toml:"), "{rendered}");
     }
 }

@@ -330,6 +330,27 @@ fn a_challenge_is_answered_once() {
     assert_eq!((state.answered.len(), state.voided), (1, None));
 }
 
+#[test]
+fn right_answers_are_remembered_as_long_as_answers() {
+    let answered = |challenge, expires| Answered {
+        challenge,
+        expires: at(expires),
+    };
+    let state = UserState::default()
+        .answer(answered(1, 120), at(0))
+        .answer_right(answered(2, 120), at(1));
+    assert_eq!(state.right, [2]);
+    let state = state.answer(answered(3, 240), at(119));
+    assert_eq!(state.right, [2]);
+    let mut state = state.answer_right(answered(4, 240), at(120));
+    assert_eq!(state.right, [4]);
+    for challenge in 5..100 {
+        state = state.answer_right(answered(challenge, 240), at(121));
+    }
+    assert!(state.right.len() <= UserState::ANSWERED + 1);
+    assert_eq!(state.right.last(), Some(&99));
+}
+
 proptest! {
     /// However attempts, sources, successes and time mix: between two successes never more than the
     /// hard limit is evaluated, and what is known of a user stays bounded. Of places from which the

@@ -151,7 +151,8 @@ impl Reader<'_, '_> {
         Some(numbers)
     }
 
-    fn supported_kind(&mut self, kind: Kind, place: &Place) {
+    /// Refuses a kind of token that this version cannot check.
+    pub(super) fn supported_kind(&mut self, kind: Kind, place: &Place) {
         if !Factor::SUPPORTED.contains(&factor_of(kind)) {
             let message = format!("tokens of the kind `{kind}` are not supported by this version");
             self.findings.push(

@@ -214,6 +214,7 @@ mod tests {
             r#"{"user":"a","client_ip":"31337007"}"#,
             r#"{"user":"a","context":"x, expected 31337007"}"#,
             r#"{"user":"a","context":"unknown field `hunter`, expected 31337007"}"#,
+            r#"{"user":"a","context":{"31337007":"1","31337007":"2"}}"#,
             r#"{"user":"a","otp":"31337007""#,
             r#"{"user":"a","otp":"31337007"} 31337007"#,
             r#"{"otp":"31337007"}"#,
@@ -225,6 +226,37 @@ mod tests {
             let repeats = detail.contains("31337007") || detail.contains("hunter");
             assert!(!repeats, "{body}: {detail}");
         }
+    }
+
+    #[test]
+    fn a_key_of_the_senders_own_is_there_once() {
+        let read = |body: &str| {
+            let read = parse::<VerifyRequest>(body.as_bytes());
+            read.map(|request| request.context.len())
+        };
+        assert_eq!(
+            read(r#"{"user":"a","context":{"a":"1","b":"1"}}"#).ok(),
+            Some(2)
+        );
+        assert_eq!(read(r#"{"user":"a","context":null}"#).ok(), Some(0));
+        assert_eq!(read(r#"{"user":"a"}"#).ok(), Some(0));
+        let twice = read(r#"{"user":"a","context":{"a":"1","a":"2"}}"#);
+        let Err(failure) = twice else {
+            panic!("taken");
+        };
+        let detail = failure.detail();
+        assert!(
+            detail.ends_with(": duplicate field in an object"),
+            "{detail}"
+        );
+        let list = read(r#"{"user":"a","context":["1"]}"#);
+        let Err(failure) = list else {
+            panic!("taken");
+        };
+        assert!(
+            failure.detail().ends_with("expected an object"),
+            "{failure:?}"
+        );
     }
 
     #[test]

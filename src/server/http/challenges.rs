@@ -1,75 +1,158 @@
-//! `/v1/challenges`: rounds that an application begins itself, and how they stand.
+//! `/v1/challenges`: rounds that an application begins itself; how they stand, and challenges of logins.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::api::{self, BeginChallenge, ShowChallenge};
+use tokio::sync::watch;
+
+use crate::api::{self, BeginChallenge, ChallengeRequest, ShowChallenge};
+use crate::core::CoreError;
 use crate::login::{LoginRequest, Presented};
 use crate::model::audit::Channel;
+use crate::model::client::Client;
 use crate::policy::Factor;
 use crate::secret::SecretString;
-use crate::server::http::App;
-use crate::server::http::error::Failure;
+use crate::server::http::caller::{Arrival, Caller};
+use crate::server::http::error::{Failure, SEE};
+use crate::server::http::idempotency::{Claim, State as Progress};
 use crate::server::http::route::{Asked, Asker};
 use crate::server::http::verify::{asking, of_own_realm};
+use crate::server::http::{App, idempotency};
+
+/// A round that was begun, and how long after arrival it is answered.
+#[derive(Clone, Debug)]
+pub(crate) struct Begun {
+    answer: api::ChallengeBegun,
+    delay: Duration,
+}
 
 pub(crate) async fn begin(
     app: Arc<App>,
     call: Asked<BeginChallenge>,
 ) -> Result<api::ChallengeBegun, Failure> {
     let Asker {
-        caller, arrival, ..
+        caller,
+        arrival,
+        retry,
     } = call.from;
-    let body = call.body;
-    let factor = body.factor.parse::<Factor>().ok();
-    let factor = factor.filter(|factor| factor.is_issued());
-    let factor =
-        factor.ok_or_else(|| Failure::malformed("factor: one of sms, email, voice, card"))?;
-    let inbound = match body.way.as_deref() {
-        None | Some("code") => false,
-        Some("inbound") => true,
-        Some(_) => return Err(Failure::malformed("way: one of code, inbound")),
+    let wish = Wish::new(&app, &caller, arrival, call.body)?;
+    let turn = app.turn(&wish.client)?;
+    of_own_realm(&wish.client, &wish.user)?;
+    let begun = match retry {
+        None => wish.begin(&app).await?,
+        Some((key, digest)) => {
+            let claim = app
+                .begun
+                .claim(caller.actor(), &key, digest, arrival.instant);
+            let answer = match claim.map_err(|_| Failure::KEY_REUSED)? {
+                Claim::First(sender, answer) => {
+                    app.tasks().spawn(wish.settle(Arc::clone(&app), sender));
+                    answer
+                }
+                Claim::Retry(answer) => answer,
+            };
+            let begun = idempotency::decided(answer).await;
+            // As the first request was told.
+            begun.map_err(|why| {
+                Failure::unavailable(why.unwrap_or_else(|| AGAIN.to_owned())).advise(SEE)
+            })?
+        }
     };
-    if inbound && !matches!(factor, Factor::Sms | Factor::Voice) {
-        return Err(Failure::malformed("way: `inbound` goes with sms and voice"));
-    }
-    let client = asking(&app, &caller, None)?;
-    let turn = app.turn(&client)?;
-    of_own_realm(&client, &body.user)?;
-    let context = body.context.iter();
-    let context: Vec<_> = context
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect();
-    let nothing = SecretString::default();
-    let request = LoginRequest {
-        id: arrival.id,
-        at: arrival.at,
-        deadline: arrival.at.plus(app.limits().request_timeout),
-        client: &client,
-        channel: Channel::Http,
-        method: "http",
-        user: &body.user,
-        presented: Presented::Passcode(&nothing),
-        challenge: None,
-        rounds: true,
-        source: body.client_ip,
-        attributes: &[],
-        context: &context,
-        origin: None,
-        serial: None,
-        carrier: None,
-    };
-    let begun = app.login().begin(&request, factor, inbound).await?;
     turn.hold(arrival.instant, begun.delay).await;
-    let challenge = begun.challenge;
-    Ok(api::ChallengeBegun {
-        id: challenge.id,
-        factor: challenge.factor.to_string(),
-        prompt: challenge.prompt.into_owned(),
-        display: begun.display.map(|digits| digits.expose().to_owned()),
-        expires_in: challenge.expires_in.as_secs(),
-        request_id: arrival.id.to_string(),
-    })
+    Ok(begun.answer)
+}
+
+/// A round that shall begin.
+struct Wish {
+    client: Arc<Client>,
+    arrival: Arrival,
+    user: String,
+    factor: Factor,
+    inbound: bool,
+    source: Option<IpAddr>,
+    context: BTreeMap<String, String>,
+}
+
+impl Wish {
+    fn new(
+        app: &App,
+        caller: &Caller,
+        arrival: Arrival,
+        body: ChallengeRequest,
+    ) -> Result<Self, Failure> {
+        let factor = body.factor.parse::<Factor>().ok();
+        let factor = factor.filter(|factor| factor.is_issued());
+        let factor =
+            factor.ok_or_else(|| Failure::malformed("factor: one of sms, email, voice, card"))?;
+        let inbound = match body.way.as_deref() {
+            None | Some("code") => false,
+            Some("inbound") => true,
+            Some(_) => return Err(Failure::malformed("way: one of code, inbound")),
+        };
+        if inbound && !matches!(factor, Factor::Sms | Factor::Voice) {
+            return Err(Failure::malformed("way: `inbound` goes with sms and voice"));
+        }
+        Ok(Self {
+            client: asking(app, caller, None)?,
+            arrival,
+            user: body.user,
+            factor,
+            inbound,
+            source: body.client_ip,
+            context: body.context,
+        })
+    }
+
+    async fn begin(self, app: &App) -> Result<Begun, CoreError> {
+        let context = self.context.iter();
+        let context: Vec<_> = context
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let nothing = SecretString::default();
+        let request = LoginRequest {
+            id: self.arrival.id,
+            at: self.arrival.at,
+            deadline: self.arrival.at.plus(app.limits().request_timeout),
+            client: &self.client,
+            channel: Channel::Http,
+            method: "http",
+            user: &self.user,
+            presented: Presented::Passcode(&nothing),
+            challenge: None,
+            rounds: true,
+            source: self.source,
+            attributes: &[],
+            context: &context,
+            origin: None,
+            serial: None,
+            carrier: None,
+        };
+        let begun = app.login().begin(&request, self.factor, self.inbound);
+        let begun = begun.await?;
+        let challenge = begun.challenge;
+        Ok(Begun {
+            delay: begun.delay,
+            answer: api::ChallengeBegun {
+                id: challenge.id,
+                factor: challenge.factor.to_string(),
+                prompt: challenge.prompt.into_owned(),
+                display: begun.display.map(|digits| digits.expose().to_owned()),
+                expires_in: challenge.expires_in.as_secs(),
+                request_id: self.arrival.id.to_string(),
+            },
+        })
+    }
+
+    /// Begins it, and tells those who wait.
+    async fn settle(self, app: Arc<App>, answer: watch::Sender<Progress<Begun>>) {
+        let state = match self.begin(&app).await {
+            Ok(begun) => Progress::Decided(begun),
+            Err(error) => Progress::Undecided(error.to_string()),
+        };
+        answer.send_replace(state);
+    }
 }
 
 pub(crate) async fn show(
@@ -96,6 +179,8 @@ fn on_time(spent: Duration) -> Duration {
     POLL * u32::try_from(times).unwrap_or(u32::MAX).max(1)
 }
 
+/// What is said where the work of a first request ended without an answer.
+const AGAIN: &str = "try again, or ask another server";
 /// The times at which answers to polls leave, after arrival.
 const POLL: Duration = Duration::from_millis(10);
 

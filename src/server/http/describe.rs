@@ -439,8 +439,8 @@ fn describe_failures(path: &str, operation: &mut Value) {
         (body, "413", most),
         (body, "415", "The body is not JSON by its own account"),
         (names, "404", "There is no such record"),
-        (true, "431", "The head of the request is longer than 32 KiB"),
     ];
+    operation["responses"]["431"] = json!({ "description": LONG_HEAD });
     for (applies, status, description) in failures {
         let responses = &mut operation["responses"];
         if applies && responses[status].is_null() {
@@ -481,7 +481,10 @@ const IDEMPOTENCY: &str = "Makes a retry return the first answer without consumi
 const PREFER: &str =
     "`status`: the decision is in the status, and `Preference-Applied: status` says so";
 const LICENSE: &str = "MIT OR Apache-2.0";
-const DESCRIPTION: &str = "Is this the person, this once? Failures are problem documents (RFC 9457). \
-The head of a request has at most 32 KiB and 64 headers, its body 16 KiB (an import 1 MiB) and 16 levels.";
+const DESCRIPTION: &str = "Is this the person, this once? Failures are problem documents (RFC 9457); a head that \
+HTTP does not allow, or that is too long, is 400 or 431 without one. \
+The head of a request has at most 32 KiB and 100 headers, its body 16 KiB (an import 1 MiB) and 16 levels.";
+const LONG_HEAD: &str =
+    "The head is longer than 32 KiB, or has more than 100 headers; mostly without a document";
 const SIGNATURE: &str = "HTTP Message Signature (RFC 9421) by the device's key over @method, @path, @query and \
 content-digest (RFC 9530), with created, nonce and the key's thumbprint (RFC 7638) as keyid";

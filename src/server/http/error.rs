@@ -16,7 +16,9 @@ use crate::core::CoreError;
 use crate::model::id::Serial;
 use crate::model::issue::IssueRefusal;
 use crate::server::http::answer;
-use crate::store::{COUNTS_TWICE, LINKED, OWN_TOKEN, StoreError, TWIN};
+use crate::store::{
+    APPROVED_TWICE, COUNTS_TWICE, LINKED, OWN_REQUEST, OWN_TOKEN, StoreError, TWIN,
+};
 
 /// Why a request has no answer of its own.
 #[derive(Debug)]
@@ -100,7 +102,7 @@ failures! {
         "retry-after": "1";
     /// The head of the request is too long.
     LONG_HEAD = 431 "long-head": "The head of the request is too long",
-        "the request line and its headers have at most 32 KiB";
+        "the request line and its headers have at most 32 KiB, and there are at most 100 headers";
     /// A fault of the server.
     INTERNAL = 500 "internal": "The server failed",
         "nothing was accepted; the server's log says more";
@@ -281,6 +283,10 @@ fn standing(why: &'static str) -> Failure {
             "`oncegate token show SERIAL` says for whom; an administrator ends that: oncegate token unlink SERIAL USER"
         }
         OWN_TOKEN => "it counts for its owner anyway; name the other user",
+        OWN_REQUEST | APPROVED_TWICE => {
+            "ask another approver or administrator: oncegate token approve SERIAL; or end the request: \
+             oncegate token deny SERIAL"
+        }
         _ => return Failure::conflict(why),
     };
     Failure::conflict(why).advise(next)

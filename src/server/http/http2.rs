@@ -411,8 +411,8 @@ impl hyper::body::Body for Sent {
 const STREAMS: u32 = 100;
 /// Requests beyond that, and faulty ones, which are refused one by one before the connection ends.
 const REFUSED: usize = 128;
-/// Octets of header fields as the protocol counts them: 32 KiB, and 32 more for each of 64.
-const HEADER_LIST: u32 = 34 * 1024;
+/// Octets of header fields as the protocol counts them: 32 KiB, and 32 more for each of 100.
+const HEADER_LIST: u32 = 36 * 1024;
 /// Octets of bodies that are read ahead, of a request and of all together: the least that the protocol allows, and
 /// four times the longest ordinary body.
 const WINDOW: u32 = 65_535;

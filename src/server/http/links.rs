@@ -27,6 +27,7 @@ use crate::model::id::Serial;
 use crate::model::message::Medium;
 use crate::model::source::Source;
 use crate::model::token::LifeCycle;
+use crate::model::user_key::UserKey;
 use crate::otp::issued::grouped;
 use crate::otpauth;
 use crate::qr;
@@ -218,7 +219,8 @@ pub(crate) async fn make(
     let own = app.info().public_url.clone();
     let Some(public_url) = call.body.server_url.or(own) else {
         return Err(Failure::malformed(
-            "server_url: the link names this server; set http.public_url in oncegate.toml, or give it here",
+            "server_url: the link names this server; set http.public_url in oncegate.toml and restart the daemon, or \
+             give it here",
         ));
     };
     if !public_url.starts_with("https://") && !public_url.starts_with("http://") {
@@ -235,6 +237,12 @@ pub(crate) async fn make(
         strict: !caller.may_administer(),
         public_url,
     };
+    if call.body.dry_run {
+        let until = app.admin().could_enrol_by_link(&wanted);
+        let of = (&call.place, None);
+        let until = until.map_err(|error| tell::token_exists(&app, &caller, of, error))?;
+        return Ok(planned(&call.place, until));
+    }
     let (made, of) = (app.admin().enrol_by_link(wanted, by).await, &call.place);
     let made = made.map_err(|error| tell::token_exists(&app, &caller, (of, None), error))?;
     let sent = made.sent.iter().map(|(medium, to)| api::Recipient {
@@ -249,6 +257,18 @@ pub(crate) async fn make(
         sent: sent.collect(),
         failed: made.failed,
     })
+}
+
+/// What is said where nothing was to be made.
+fn planned(user: &UserKey, until: UnixTime) -> api::EnrolLinked {
+    api::EnrolLinked {
+        serial: String::new(),
+        user: user.to_string(),
+        link: None,
+        until: until.rfc3339(),
+        sent: Vec::new(),
+        failed: Vec::new(),
+    }
 }
 
 fn serial(text: &str) -> Result<Serial, Failure> {

@@ -16,7 +16,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
 use crate::model::audit::Channel;
-use crate::model::reason::Reason;
+use crate::model::reason::{Decision, Reason};
 use crate::server::http::App;
 use crate::server::http::error::Failure;
 use crate::server::http::metrics::collect::Collected;
@@ -125,7 +125,7 @@ fn known(method: &Method) -> &'static str {
 /// Everything that is read at the moment of asking.
 #[derive(Debug)]
 struct Snapshot {
-    counters: Vec<(Channel, Option<Reason>, u64)>,
+    counters: Vec<(Channel, Option<(Reason, Decision)>, u64)>,
     health: Health,
     ready: bool,
     uptime: f64,
@@ -161,19 +161,21 @@ impl Snapshot {
     fn decisions(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let (name, help) = ("oncegate_decisions", "Decisions by front end and reason");
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (channel, reason, count) in &self.counters {
-            let Some(reason) = reason else { continue };
+        for (channel, answer, count) in &self.counters {
+            let Some((reason, decision)) = answer else {
+                continue;
+            };
             let labels = [
                 ("channel", channel.as_str()),
-                ("decision", reason.decision().as_str()),
+                ("decision", decision.as_str()),
                 ("reason", reason.as_str()),
             ];
             family.encode_family(&labels)?.encode_counter(count, NONE)?;
         }
         let (name, help) = ("oncegate_undecided", "Requests that could not be decided");
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (channel, reason, count) in &self.counters {
-            if reason.is_none() {
+        for (channel, answer, count) in &self.counters {
+            if answer.is_none() {
                 let labels = [("channel", channel.as_str())];
                 family.encode_family(&labels)?.encode_counter(count, NONE)?;
             }

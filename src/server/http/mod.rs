@@ -9,7 +9,7 @@
 //! in process    the command line itself    -> Caller::Local  local_router
 //! ```
 //!
-//! Invariants: every failure is a problem document of [`error`]; every route below `/v1` is behind
+//! Invariants: every failure of a request that was read is a problem document of [`error`]; every route below `/v1` is behind
 //! [`caller::identify`], but for those of devices, whose signature is the credential ([`device`]);
 //! `/metrics` is behind [`caller::near_or_admin`]; every route is in `/openapi.json`, because the
 //! router and the document are made from the same declarations ([`crate::api::call`], [`route`]).
@@ -50,8 +50,7 @@ use crate::core::Core;
 use crate::explain::Explain;
 use crate::login::Login;
 use crate::model::source::Source;
-use crate::secret::Key256;
-use crate::secret::{SecretBytes, SecretString};
+use crate::secret::{Key256, SecretBytes, SecretString};
 use crate::server::Info;
 use crate::server::certificate::Validity;
 use crate::server::http::error::Failure;
@@ -146,6 +145,7 @@ pub struct App {
     info: Info,
     disconnects: Arc<Disconnects>,
     answers: idempotency::Idempotency<verify::Verdict>,
+    begun: idempotency::Idempotency<challenges::Begun>,
     rejects: Arc<Semaphore>,
     tails: Arc<Semaphore>,
     stopping: CancellationToken,
@@ -186,6 +186,7 @@ impl App {
             limits,
             info,
             answers: idempotency::Idempotency::default(),
+            begun: idempotency::Idempotency::default(),
             rejects: Arc::new(Semaphore::new(
                 limits.reject_queue.min(Semaphore::MAX_PERMITS),
             )),

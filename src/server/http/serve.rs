@@ -248,10 +248,11 @@ async fn pause(error: &io::Error) {
 
 /// Time for a TLS handshake: a peer that opens connections and says nothing.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// Headers of a request: a peer that sends thousands.
-const HEADER_COUNT: usize = 64;
+/// Headers of a request: a peer that sends thousands. Browsers behind several proxies stay far below.
+const HEADER_COUNT: usize = 100;
 /// Octets of a request's head, its line and headers: a peer that sends megabytes. The library reads up
-/// to a buffer more before it notices; [`is_head_bounded`] refuses that.
+/// to a buffer more before it notices; [`is_head_bounded`] refuses that. What the library refuses itself, which
+/// is no request yet, it answers with a status alone.
 const HEADER_OCTETS: usize = 32 * 1024;
 /// Connections to the admin socket: a local script that forgets to close them.
 const SOCKET_CONNECTIONS: usize = 128;

@@ -352,15 +352,18 @@ impl Question {
                 attributes: api::Values::gather(accepted.attributes),
                 request_id,
             },
-            LoginAnswer::Challenge(challenge) => VerifyAnswer::Challenge {
-                challenge: api::Challenge {
-                    id: challenge.id,
-                    factor: challenge.factor.to_string(),
-                    prompt: challenge.prompt.into_owned(),
-                    expires_in: challenge.expires_in.as_secs(),
-                },
-                request_id,
-            },
+            LoginAnswer::Challenge(challenge) => {
+                let challenge = app.login().followed(&request, challenge)?;
+                VerifyAnswer::Challenge {
+                    challenge: api::Challenge {
+                        id: challenge.id,
+                        factor: challenge.factor.to_string(),
+                        prompt: challenge.prompt.into_owned(),
+                        expires_in: challenge.expires_in.as_secs(),
+                    },
+                    request_id,
+                }
+            }
             LoginAnswer::Reject => VerifyAnswer::Reject { request_id },
         };
         Ok(Verdict {

@@ -9,8 +9,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::model::client::Client;
+use crate::model::client::{Access, Client};
 use crate::radius::Discard;
+use crate::radius::packet::Code;
 use crate::server::radius::udp::Serves;
 use crate::time::UnixTime;
 
@@ -65,12 +66,10 @@ impl Limiter {
             return;
         }
         match discard {
-            Discard::BadMessageAuthenticator | Discard::BadRequestAuthenticator => tracing::warn!(
-                client = name, %source, reason,
-                "{discard} Set here the secret that the NAS has: \
-                 `oncegate client rotate {name} --secret-stdin`; without --secret-stdin it makes a new one \
-                 for both sides"
-            ),
+            Discard::BadMessageAuthenticator | Discard::BadRequestAuthenticator => {
+                let advice = of_secret(client);
+                tracing::warn!(client = name, %source, reason, "{discard} {advice}");
+            }
             Discard::IncompleteAccounting => tracing::warn!(
                 client = name, %source, reason,
                 "{discard} Its accounting is not on record: let the NAS send both, or switch its \
@@ -79,7 +78,8 @@ impl Limiter {
             Discard::MissingMessageAuthenticator => tracing::warn!(
                 client = name, %source, reason,
                 "{discard} Let the NAS send it; only if it cannot: \
-                 `oncegate client set {name} --require-message-authenticator false`"
+                 `oncegate client set {name} --require-message-authenticator false` (EAP is never taken \
+                 without it)"
             ),
             Discard::ProxyStateWithoutMessageAuthenticator => tracing::warn!(
                 client = name, %source, reason,
@@ -94,6 +94,19 @@ impl Limiter {
                 tracing::info!(client = name, %source, reason, "{discard} {advice}");
             }
             _ => tracing::info!(client = name, %source, reason, "{discard}"),
+        }
+    }
+
+    /// Says that what an unsigned request has for a password is no text: nothing else shows that the
+    /// shared secrets differ.
+    pub(super) fn noise(&self, client: &Arc<Client>, source: IpAddr, now: UnixTime) {
+        if self.once(client, "password_noise", now) {
+            let (name, advice) = (client.name.as_str(), of_secret(client));
+            tracing::warn!(
+                client = name, %source,
+                "the password of a request without Message-Authenticator is no text: perhaps the shared \
+                 secrets differ. {advice}"
+            );
         }
     }
 
@@ -125,15 +138,34 @@ impl Limiter {
 pub(super) struct Ports {
     pub(super) here: Serves,
     pub(super) other: Option<SocketAddr>,
+    /// The Code of the packet.
+    pub(super) code: Option<Code>,
 }
 
 impl Ports {
-    /// Where a packet of the other kind belongs.
+    /// Where a packet of the other kind belongs; of no kind that is answered anywhere, which are.
     fn advice(&self) -> String {
-        let (here, kind, other) = match self.here {
-            Serves::Authentication => ("Logins", "Accounting-Requests", "accounting"),
-            Serves::Accounting => ("Accounting", "Access-Requests", "logins"),
+        let (here, code, kind, other) = match self.here {
+            Serves::Authentication => (
+                "Logins",
+                Code::AccountingRequest,
+                "Accounting-Requests",
+                "accounting",
+            ),
+            Serves::Accounting => (
+                "Accounting",
+                Code::AccessRequest,
+                "Access-Requests",
+                "logins",
+            ),
         };
+        if self.code != Some(code) {
+            let number = self.code.map_or(0, |code| code.0);
+            return format!(
+                "Its Code is {number}: let the NAS send Access-Request (1), Accounting-Request (4) or \
+                 Status-Server (12)"
+            );
+        }
         match self.other {
             Some(at) => {
                 let port = at.port();
@@ -143,6 +175,23 @@ impl Ports {
                 "{here} only is served here, and {other} nowhere: see `radius.listen` and \
                  `radius.accounting_listen` in the configuration"
             ),
+        }
+    }
+}
+
+/// What to do where the shared secrets differ. Over TLS there is one secret for all (RFC 6614 s2.3).
+fn of_secret(client: &Client) -> String {
+    match &client.access {
+        Access::Radius(radius) if radius.settings.certificate.is_some() => {
+            "Over TLS the shared secret is the word `radsec`, always: set that in the NAS"
+                .to_owned()
+        }
+        _ => {
+            let name = &client.name;
+            format!(
+                "Set here the secret that the NAS has: `oncegate client rotate {name} --secret-stdin`; without \
+                 --secret-stdin it makes a new one for both sides"
+            )
         }
     }
 }
@@ -163,6 +212,9 @@ const CAUSES: usize = 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::client::{RadiusAccess, RadiusSettings, Require};
+    use crate::model::method::Allowed;
+    use crate::secret::{SecretBytes, SharedSecret};
 
     #[test]
     fn one_line_per_cause_and_minute() {
@@ -180,6 +232,50 @@ mod tests {
             admit("192.0.2.1", at),
             "a clock set back does not silence for ever"
         );
+    }
+
+    #[test]
+    fn advice_is_of_the_packet_and_of_the_transport() {
+        let at = "127.0.0.1:1813".parse::<SocketAddr>().ok();
+        let advice = |here, code| {
+            let ports = Ports {
+                here,
+                other: at,
+                code: Some(Code(code)),
+            };
+            ports.advice()
+        };
+        let moves = advice(Serves::Authentication, 4);
+        assert!(moves.contains("to port 1813"), "{moves}");
+        assert!(advice(Serves::Accounting, 1).contains("to port 1813"));
+        for here in [Serves::Authentication, Serves::Accounting] {
+            let other = advice(here, 99);
+            assert!(
+                other.starts_with("Its Code is 99: ") && !other.contains("port"),
+                "{other}"
+            );
+        }
+        let mut client = Client::without_record("nas");
+        let access = |certificate: Option<&str>| {
+            let secret = SharedSecret::new(SecretBytes::from(&b"a secret"[..]));
+            Access::Radius(RadiusAccess {
+                addresses: Vec::new(),
+                secret: secret.expect("8 octets"),
+                previous: None,
+                message_authenticator: Require::True,
+                challenge: true,
+                methods: Allowed::default(),
+                settings: RadiusSettings {
+                    certificate: certificate.map(str::to_owned),
+                    ..RadiusSettings::default()
+                },
+            })
+        };
+        client.access = access(None);
+        assert!(of_secret(&client).contains("`oncegate client rotate nas --secret-stdin`"));
+        client.access = access(Some("nas.example"));
+        let tls = of_secret(&client);
+        assert!(tls.contains("`radsec`") && !tls.contains("rotate"), "{tls}");
     }
 
     #[test]

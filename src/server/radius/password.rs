@@ -16,6 +16,8 @@ pub(super) struct Credential {
     pub(super) shown: Shown,
     /// For policy rules and the audit, see [`crate::model::method`].
     pub(super) method: &'static str,
+    /// Whether the password of an unsigned request is no text: nothing says with which secret it was hidden.
+    pub(super) is_noise: bool,
 }
 
 /// What a request shows of what was typed.
@@ -52,7 +54,12 @@ impl Credential {
             PAP => packet.first(Type::UserPassword).unwrap_or_default(),
             _ => {
                 let shown = shown(packet, method);
-                return Ok((Self { shown, method }, secret));
+                let credential = Self {
+                    shown,
+                    method,
+                    is_noise: false,
+                };
+                return Ok((credential, secret));
             }
         };
         let authenticator = packet.request_authenticator();
@@ -65,10 +72,16 @@ impl Credential {
                 (typed, used) = (other, Secret::Previous);
             }
         }
+        let is_noise = signature == Signature::Absent && !is_text(&typed);
         // What is not UTF-8 is no code. It must be refused like a wrong one, so it becomes empty.
         let passcode = std::str::from_utf8(typed.expose()).map(SecretString::from);
         let shown = Shown::Passcode(passcode.unwrap_or_default());
-        Ok((Self { shown, method }, used))
+        let credential = Self {
+            shown,
+            method,
+            is_noise,
+        };
+        Ok((credential, used))
     }
 
     /// The response, where there is one.

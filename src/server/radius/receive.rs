@@ -146,6 +146,7 @@ impl Pipeline {
                 let ports = Ports {
                     here: ingress.serves,
                     other: self.counters.other_than(ingress.serves),
+                    code: datagram.first().copied().map(Code),
                 };
                 self.limiter
                     .discarded(&peer.client, source.ip(), discard, &ports, now);
@@ -232,7 +233,7 @@ impl Pipeline {
         };
         let (task, secret) = match serves {
             Serves::Accounting => (self.report(packet, arrived)?, secret),
-            Serves::Authentication => login(packet, arrived, (signature, secret), rule)?,
+            Serves::Authentication => self.login(packet, arrived, (signature, secret), rule)?,
         };
         let (id, at) = match self.service.core.arrival() {
             Ok(arrival) => arrival,
@@ -252,6 +253,30 @@ impl Pipeline {
             _permit: permit,
             place,
         })))
+    }
+
+    /// What an Access-Request asks for, and with which secret it was made.
+    fn login(
+        &self,
+        packet: &Packet<'_>,
+        arrived: Arrived<'_>,
+        (signature, secret): (Signature, Secret),
+        rule: Rule,
+    ) -> Result<(Task, Secret), Discard> {
+        let Arrived {
+            peer, source, now, ..
+        } = arrived;
+        let (credential, secret) = Credential::reveal(packet, peer, signature, secret, now)?;
+        if credential.is_noise {
+            self.limiter.noise(&peer.client, source.ip(), now);
+        }
+        // An EAP request is always signed (RFC 3579 s3.1): it says nothing about the others.
+        let learn = peer.require == Require::Auto
+            && signature == Signature::Valid
+            && !peer.tls
+            && rule != Rule::Required
+            && !packet.has(Type::EapMessage);
+        Ok((Task::Login { credential, learn }, secret))
     }
 
     /// What an Accounting-Request that arrived from this address asks for.
@@ -370,24 +395,6 @@ impl Pipeline {
             );
         }
     }
-}
-
-/// What an Access-Request asks for, and with which secret it was made.
-fn login(
-    packet: &Packet<'_>,
-    arrived: Arrived<'_>,
-    (signature, secret): (Signature, Secret),
-    rule: Rule,
-) -> Result<(Task, Secret), Discard> {
-    let Arrived { peer, now, .. } = arrived;
-    let (credential, secret) = Credential::reveal(packet, peer, signature, secret, now)?;
-    // An EAP request is always signed (RFC 3579 s3.1): it says nothing about the others.
-    let learn = peer.require == Require::Auto
-        && signature == Signature::Valid
-        && !peer.tls
-        && rule != Rule::Required
-        && !packet.has(Type::EapMessage);
-    Ok((Task::Login { credential, learn }, secret))
 }
 
 /// Checks the signature with the present secret, and with the previous one while its time lasts.

@@ -76,6 +76,13 @@ struct UserStateV1 {
     held: Option<u64>,
 }
 
+/// Version 2 says which answers to challenges were right.
+#[derive(Serialize, Deserialize)]
+struct UserStateV2 {
+    state: UserStateV1,
+    right: Vec<u64>,
+}
+
 #[derive(Serialize, Deserialize)]
 struct KnownV1 {
     source: Vec<u8>,
@@ -116,12 +123,22 @@ pub(crate) fn user_state_row(state: &UserState) -> Result<Vec<u8>, StoreError> {
             .voided
             .map(|mark| (mark.challenge, mark.expires.as_millis())),
     };
-    row(1, &form)
+    let right = state.right.clone();
+    row(2, &UserStateV2 { state: form, right })
 }
 
 /// Reads a user's counters.
 pub(crate) fn user_state(bytes: &[u8]) -> Result<UserState, StoreError> {
-    let form: UserStateV1 = take(1, bytes)?;
+    let (form, right) = match bytes.first() {
+        Some(1) => {
+            let form: UserStateV1 = take(1, bytes)?;
+            (form, Vec::new())
+        }
+        _ => {
+            let form: UserStateV2 = take(2, bytes)?;
+            (form.state, form.right)
+        }
+    };
     let known = form.known.into_iter().map(|known| {
         Ok(KnownSource {
             source: Source::from_octets(&known.source).ok_or(BAD_FORM)?,
@@ -160,6 +177,7 @@ pub(crate) fn user_state(bytes: &[u8]) -> Result<UserState, StoreError> {
                 expires: UnixTime::from_millis(expires),
             })
             .collect(),
+        right,
         voided: form.voided.map(|(challenge, expires)| Answered {
             challenge,
             expires: UnixTime::from_millis(expires),
@@ -290,4 +308,33 @@ pub(crate) fn token_state(bytes: &[u8]) -> Result<TokenState, StoreError> {
             until: until.map(UnixTime::from_millis),
         }),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_of_a_user_are_read_in_both_versions() {
+        let answered = |challenge| Answered {
+            challenge,
+            expires: UnixTime::from_secs(240),
+        };
+        let at = UnixTime::from_secs(120);
+        let state = UserState::default()
+            .answer(answered(7), at)
+            .answer_right(answered(9), at);
+        let stored = user_state_row(&state).unwrap();
+        assert_eq!(user_state(&stored).unwrap(), state);
+        // As versions before wrote it: without what follows the answers.
+        let right = row(0, &state.right).unwrap();
+        let body = stored[1..].strip_suffix(&right[1..]).unwrap();
+        let mut before = vec![1];
+        before.extend_from_slice(body);
+        let expected = UserState {
+            right: Vec::new(),
+            ..state
+        };
+        assert_eq!(user_state(&before).unwrap(), expected);
+    }
 }

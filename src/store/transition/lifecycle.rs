@@ -234,11 +234,15 @@ pub(super) fn approve(
 const fn conflict(cause: NotApproved) -> StoreError {
     StoreError::Conflict(match cause {
         NotApproved::NotRequested => "the token does not wait for an approval",
-        NotApproved::OwnRequest => "who asked for a token cannot approve it; another person must",
-        NotApproved::Twice => "this approver has approved it already; another one must",
+        NotApproved::OwnRequest => OWN_REQUEST,
+        NotApproved::Twice => APPROVED_TWICE,
         NotApproved::NotDelegated => "there is no delegation to this approver at present",
     })
 }
+
+/// Why an approval needs another person.
+pub(crate) const OWN_REQUEST: &str = "who asked for a token cannot approve it; another person must";
+pub(crate) const APPROVED_TWICE: &str = "this approver has approved it already; another one must";
 
 /// Ends tokens whose time has come: at most so many at a time.
 pub(super) fn expire(rows: &Working<'_>, at: UnixTime) -> Result<Plan, StoreError> {

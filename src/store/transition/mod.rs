@@ -51,7 +51,7 @@ pub use clock::Reanchor;
 pub use devices::DeviceAct;
 pub use drafts::DraftAct;
 pub use import::{Import, Prepared};
-pub(crate) use lifecycle::FROZEN;
+pub(crate) use lifecycle::{APPROVED_TWICE, FROZEN, OWN_REQUEST};
 pub use plan::By;
 pub(crate) use plan::{ADMINISTRATORS_ONLY, SHARED_WITH_CONSOLE};
 pub use reseal::Reseal;

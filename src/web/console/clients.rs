@@ -159,8 +159,11 @@ pub(super) async fn show(
     } else {
         "set_api"
     };
-    let mut forms: Vec<Form> = ["rotate", set]
+    // Over TLS there is no secret of its own.
+    let rotate = client.certificate.is_none().then_some("rotate");
+    let mut forms: Vec<Form> = rotate
         .into_iter()
+        .chain([set])
         .filter_map(|id| acts::find(id)?.form(&signed, &client.name, &given))
         .collect();
     let gone = [

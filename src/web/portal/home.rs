@@ -61,7 +61,7 @@ async fn logins(desk: &Desk, owner: &Owner, at: UnixTime) -> Result<Vec<AuditRec
     let mut records = desk.app.core().store().audit(query).await?;
     records.retain(|record| match &record.event {
         Event::Decision(event) => {
-            event.purpose == Purpose::Login && event.decision != Decision::Challenge
+            event.purpose == Purpose::Login && event.reason.decision() != Decision::Challenge
         }
         Event::Change(_) => false,
     });
@@ -153,7 +153,7 @@ impl Show<'_> {
 
     fn login(&self, at: UnixTime, event: &DecisionEvent) -> Vec<Vec<Piece>> {
         let t = self.t();
-        let (tone, word) = match event.decision {
+        let (tone, word) = match event.reason.decision() {
             Decision::Accept => (Tone::Good, t.get("me.accepted")),
             _ => (Tone::Bad, t.get("me.refused")),
         };

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
 use crate::support::codes::{RFC_SECRET, hotp};
-use crate::support::daemon::Site;
+use crate::support::daemon::{Site, command};
 use crate::support::net::Http;
 
 fn serve(site: &Site) -> Output {
@@ -223,4 +223,18 @@ fn a_client_is_held_to_its_rate() {
     let mut calm = Http::new(daemon.http, &calm);
     assert_eq!(calm.verify("nobody", "000000").unwrap().0, 200);
     assert!(daemon.terminate().success());
+}
+
+/// An address of this machine is one however it is written.
+#[test]
+fn loopback_may_be_written_as_an_address_of_ipv6() {
+    let at = "[::ffff:127.0.0.1]:0";
+    if std::net::TcpListener::bind(at).is_err() {
+        crate::support::skip("there is no IPv6 here");
+        return;
+    }
+    let site = Site::new();
+    let mut serve = command(&site.path());
+    serve.args(["serve", "--radius", "127.0.0.1:0", "--http", at]);
+    assert!(site.started(&mut serve).terminate().success());
 }

@@ -10,7 +10,7 @@ use oncegate::policy::Factor;
 use oncegate::secret::SecretString;
 use serde_json::{Value, json};
 
-use crate::support::expected::{PIN, WRONG_PIN};
+use crate::support::expected::{PASSWORD, PIN, WRONG_PIN};
 use crate::support::lab::{Lab, key};
 use crate::support::postbox::{Postbox, issued_token};
 
@@ -349,4 +349,107 @@ async fn every_state_is_asked_for_cells_alike_with_a_card_and_without() {
     let disabled = json!({ "disabled": true });
     lab.change("PATCH", "/v1/admin/users/alice", disabled).await;
     ask_again("disabled").await;
+}
+
+const UNLIMITED: &str =
+    "[lockout]\nfree = 100\nlock_after = 100\nhard_lock_after = 100\nsource_lock_after = 0\n";
+/// The first rule asks for a code alone, the second for a password first.
+const MIXED: &str = r#"
+reject_delay = "0s"
+[[rule]]
+name = "contractors"
+when = { group = "contractors" }
+require = ["otp"]
+[[rule]]
+name = "staff"
+when = { group = "staff" }
+require = ["password", "otp"]
+present = "either"
+"#;
+const THREE: &str = r#"
+reject_delay = "0s"
+[[rule]]
+name = "all"
+require = ["password", "pin", "otp"]
+present = "either"
+"#;
+/// One user in each state; no one has rule and record that the others have.
+const UNLIKE: [&str; 6] = ["alice", "conny", "bare", "off", "lost", "nobody"];
+
+async fn unlike() -> Lab {
+    let (mixed, three) = (format!("{MIXED}{UNLIMITED}"), format!("{THREE}{UNLIMITED}"));
+    let lab = Lab::new(&[("mixed", &mixed), ("three", &three)]).await;
+    for name in ["alice", "off"] {
+        lab.user(name, Some(PIN), Some(PASSWORD)).await;
+        lab.groups(name, &["staff"]).await;
+    }
+    for (name, group) in [
+        ("conny", "contractors"),
+        ("bare", "staff"),
+        ("lost", "guests"),
+    ] {
+        lab.user(name, None, None).await;
+        lab.groups(name, &[group]).await;
+    }
+    for name in ["alice", "conny", "off"] {
+        lab.token(name, Kind::Hotp, Digits::SIX).await;
+    }
+    let disabled = json!({ "disabled": true });
+    lab.change("PATCH", "/v1/admin/users/off", disabled).await;
+    lab
+}
+
+/// Makes the login; how many PINs and passwords were compared for it, and the answer's challenge.
+async fn compared(lab: &Lab, policy: &str, body: Value) -> (u64, Option<String>) {
+    let login = &lab.service().login;
+    let before = login.comparisons();
+    let heard = lab.http(policy, body).await;
+    (login.comparisons() - before, heard.challenge)
+}
+
+/// The sightings: where nothing was typed, a hash was made for a name of no user only; and where the first rule asks
+/// for a code alone, for users of another rule only. Beside others that hash, the time told both.
+#[tokio::test]
+async fn as_much_is_hashed_for_every_name() {
+    let lab = unlike().await;
+    let wrong = "a wrong one";
+    let all = format!("{wrong}{PIN}000000");
+    for (policy, typed, wanted) in [
+        ("mixed", json!({ "passcode": "" }), 0),
+        ("mixed", json!({ "passcode": wrong }), 1),
+        ("mixed", json!({ "passcode": "000000" }), 2),
+        ("mixed", json!({ "passcode": all }), 2),
+        ("mixed", json!({ "passcode": "a wrong one,sms" }), 2),
+        ("mixed", json!({ "password": wrong, "otp": "000000" }), 1),
+        ("mixed", json!({ "otp": "000000" }), 1),
+        ("three", json!({ "passcode": "" }), 0),
+        ("three", json!({ "passcode": wrong }), 1),
+        ("three", json!({ "passcode": all }), 3),
+        ("three", json!({ "password": wrong }), 2),
+        (
+            "three",
+            json!({ "password": wrong, "pin": WRONG_PIN, "otp": "000000" }),
+            2,
+        ),
+    ] {
+        for name in UNLIKE {
+            let mut body = typed.clone();
+            body["user"] = name.into();
+            let (made, _) = compared(&lab, policy, body).await;
+            assert_eq!(made, wanted, "{name}, {policy}, {typed}");
+        }
+    }
+    // The answer to a question that everyone is asked.
+    for name in UNLIKE {
+        let nothing = json!({ "user": name, "passcode": "" });
+        let (_, challenge) = compared(&lab, "mixed", nothing).await;
+        let body = json!({ "user": name, "passcode": wrong, "challenge": challenge.unwrap() });
+        assert_eq!(compared(&lab, "mixed", body).await.0, 1, "{name}");
+    }
+    // A right answer costs no more than it is.
+    let body = json!({ "user": "alice", "passcode": PASSWORD });
+    let (made, challenge) = compared(&lab, "mixed", body).await;
+    assert_eq!(made, 1);
+    let body = json!({ "user": "alice", "otp": "000000", "challenge": challenge.unwrap() });
+    assert_eq!(compared(&lab, "mixed", body).await.0, 0);
 }

@@ -371,6 +371,59 @@ fn gateways_are_taken_and_a_bad_one_leaves_those_before() {
     assert!(daemon.terminate().success());
 }
 
+/// Gateways of a configuration that was not taken are not said to be reloaded, and stay; a warning is no fault.
+#[test]
+fn a_reload_names_the_part_that_is_bad() {
+    let double = GatewayDouble::start();
+    let site = Site::new();
+    let daemon = site.serve();
+    let path = site.path().join("oncegate.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let table = double.table("sms", "");
+    let names = || {
+        let list = site.json(&["delivery", "list"]);
+        let gateways = list["gateways"].as_array().unwrap().clone();
+        let names = gateways.iter().map(|one| one["name"].clone());
+        names.collect::<Vec<Value>>()
+    };
+    let kept = [
+        "configuration  kept as it was: ",
+        "`delivery.sms.kind`",
+        "gateways       kept as it was: ",
+    ];
+    let faulty = format!("{text}\n{}", table.replace("\"http\"", "\"htp\""));
+    fs::write(&path, &faulty).unwrap();
+    reloads(&site, 1, &kept);
+    assert!(names().is_empty());
+    // What an earlier reload took stays, too.
+    fs::write(&path, format!("{text}\n{table}")).unwrap();
+    reloads(&site, 0, &["gateways       reloaded"]);
+    fs::write(&path, faulty).unwrap();
+    reloads(&site, 1, &kept);
+    assert_eq!(names(), ["sms"]);
+    // Where there are none, another fault of the configuration is not theirs.
+    fs::write(&path, &text).unwrap();
+    reloads(&site, 0, &["gateways       reloaded"]);
+    fs::write(&path, format!("{text}\n[raduis]\n")).unwrap();
+    let (exit, said) = words(&site.run(&["reload"]));
+    assert_eq!(exit, Some(1), "{said}");
+    assert!(!said.contains("gateways"), "{said}");
+    fs::write(&path, &text).unwrap();
+    let warned =
+        "[[rule]]\nname = \"x\"\nrequire = [\"otp\"]\n[reply]\n\"Filter-Id\" = \"{group}\"\n";
+    fs::write(site.path().join("policies/vpn.toml"), warned).unwrap();
+    let check = site.run(&["policy", "check"]);
+    let said = words(&check).1;
+    assert!(said.contains("warning"), "it warns of nothing: {said}");
+    let policy = site.path().join("policies/default.toml");
+    fs::write(&policy, "[[rule]]\nname = \"x\"\nreqiure = [\"otp\"]\n").unwrap();
+    let (exit, said) = words(&site.run(&["reload"]));
+    assert_eq!(exit, Some(1), "{said}");
+    assert!(said.contains("default.toml:3"), "{said}");
+    assert!(!said.contains("warning"), "{said}");
+    assert!(daemon.terminate().success());
+}
+
 /// Files of parts that are read at the start only are named too: the next start would be refused.
 #[test]
 fn a_reload_names_every_file_that_would_refuse_a_start() {

@@ -590,6 +590,67 @@ fn every_file_that_is_named_is_looked_at_before_the_start() {
     assert!(refused.contains("vpn.toml:5"), "{refused}");
 }
 
+/// A fault of the configuration hides no fault of a file, of a policy or of the master key.
+#[test]
+fn all_that_refuses_a_start_is_said_at_once() {
+    let site = Site::new();
+    let text = "[radius]\nlisne = \"x\"\nlisten = \"nowhere\"\n[http]\ninbound_secret_file = \"nope.key\"\n\
+                [policies]\ndepartures = \"nodep.csv\"\n[delivery.sms]\nkind = \"htp\"\nsecret_file = \"sms.key\"\n\
+                [keys]\nmaster = \"file:nothere.key\"\n[web]\nconsole_listen = \"0.0.0.0:9443\"\n";
+    std::fs::write(site.path().join("oncegate.toml"), text).unwrap();
+    let policy = "[[rule]]\nname = \"x\"\nrequire = [\"opt\"]\n";
+    std::fs::write(site.path().join("policies/otp.toml"), policy).unwrap();
+    for (words, code) in [(&["config", "check"][..], 1), (&["serve"], 2)] {
+        let output = site.run(words);
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {text}");
+        for wanted in [
+            "oncegate.toml:2:",
+            "oncegate.toml:3:",
+            "oncegate.toml:5: `http.inbound_secret_file`: ",
+            "oncegate.toml:7: `policies.departures`: ",
+            "oncegate.toml:9:",
+            "oncegate.toml:10: `delivery.sms.secret_file`: ",
+            "oncegate.toml:12: `keys.master`: the master key ",
+            "oncegate.toml:14:",
+            "otp.toml:3",
+        ] {
+            assert!(text.contains(wanted), "{words:?}: no {wanted} in {text}");
+        }
+    }
+    let doctor = said(&site.run(&["doctor"]));
+    for wanted in ["`delivery.sms.kind`", "`policies.departures`", "otp.toml:3"] {
+        assert!(doctor.contains(wanted), "no {wanted} in {doctor}");
+    }
+}
+
+/// What `serve` refuses about the master key is found by a check, with file and line.
+#[test]
+fn a_check_looks_for_the_master_key() {
+    let site = Site::new();
+    let config = site.path().join("oncegate.toml");
+    for (master, wanted) in [
+        (
+            "env:OG_TEST_NO_KEY",
+            "OG_TEST_NO_KEY does not hold the master key",
+        ),
+        ("file:nothere.key", "nothere.key is missing"),
+    ] {
+        std::fs::write(&config, format!("[keys]\nmaster = \"{master}\"\n")).unwrap();
+        for (words, code) in [(&["config", "check"][..], 1), (&["serve"], 2)] {
+            let output = site.run(words);
+            let text = said(&output);
+            assert_eq!(output.status.code(), Some(code), "{words:?}: {text}");
+            assert!(text.contains("oncegate.toml:2: `keys.master`: "), "{text}");
+            assert!(text.contains(wanted), "no {wanted} in {text}");
+        }
+    }
+    // Of a credential of systemd a shell knows nothing.
+    std::fs::write(&config, "[keys]\nmaster = \"credential:master.key\"\n").unwrap();
+    let checked = site.run(&["config", "check"]);
+    assert_eq!(checked.status.code(), Some(0), "{}", said(&checked));
+}
+
 /// A webhook without its key would stay silent, and records without their token would not be taken.
 #[test]
 fn a_secret_that_is_missing_or_empty_refuses_the_start() {

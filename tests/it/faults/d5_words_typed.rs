@@ -379,6 +379,8 @@ fn what_a_library_says_of_a_value_is_said_in_our_words() {
             &["user", "list", "--limit", "x"][..],
             "write a whole number",
         ),
+        (&["user", "list", "--limit", "0"], "from 1 on"),
+        (&["audit", "list", "--limit", "0"], "from 1 on"),
         (&["audit", "list", "--before", ""], "whole number"),
         (&["tail", "-n", "-1x"], "error"),
         (&["serve", "--radius", "localhost"], "write ADDR:PORT"),
@@ -409,6 +411,21 @@ fn what_a_library_says_of_a_value_is_said_in_our_words() {
         let text = advice(&site, &[&["--json"], words].concat());
         assert!(!text.contains("invalid digit"), "{text}");
     }
+}
+
+#[test]
+fn what_works_on_files_of_this_machine_is_named_as_it_was_typed() {
+    let site = Site::new();
+    for verb in ["check", "test"] {
+        let words = ["policy", verb, "--server", "http://127.0.0.1:1"];
+        let text = advice(&site, &words);
+        let command = format!("`policy {verb}` works on this machine's files");
+        assert!(text.contains(&command), "{text}");
+    }
+    // What help calls a time is one.
+    let help = site.run(&["explain", "--help"]);
+    let help = String::from_utf8_lossy(&help.stdout).into_owned();
+    assert!(!help.contains("or in 2h"), "{help}");
 }
 
 #[test]

@@ -39,6 +39,50 @@ fn a_story_told_once_does_not_send_to_a_server_that_has_gone() {
     assert!(out.lines().last().unwrap().starts_with("Next:"), "{out}");
 }
 
+/// Only what `quickstart` made is a demonstration: no installation becomes one, and no other token shows its codes.
+#[test]
+fn a_demonstration_is_what_quickstart_made() {
+    let site = Site::new();
+    let (code, _, err) = words(&site.run(&["quickstart", "--once"]));
+    assert_eq!(code, 5, "{err}");
+    assert!(err.contains("no place for a demonstration"), "{err}");
+    assert!(!site.path().join("quickstart").exists());
+    let serial = |user: &str| {
+        site.json(&["user", "add", user]);
+        let made = site.json(&["token", "add", user, "--active"]);
+        made["serial"].as_str().unwrap().to_owned()
+    };
+    let (demo, _) = (serial("demo"), serial("ceo"));
+    let marker = format!("{{\"user\":\"demo\",\"serial\":\"{demo}\"}}");
+    std::fs::write(site.path().join("quickstart"), marker).unwrap();
+    assert_eq!(site.json(&["code", "demo"])["serial"], demo.as_str());
+    let (code, out, err) = words(&site.run(&["code", "ceo"]));
+    assert_eq!((code, out.as_str()), (4, ""), "{err}");
+    assert!(err.contains("next:"), "{err}");
+}
+
+/// Hints beside what was asked for mean the installation that was named, as errors do.
+#[test]
+fn hints_can_be_pasted() {
+    let site = Site::new();
+    let at = format!("--dir {}", site.path().display());
+    let (_, status, _) = words(&site.run(&["status"]));
+    let (_, tokens, _) = words(&site.run(&["token", "list"]));
+    let (_, users, _) = words(&site.run(&["user", "list"]));
+    site.json(&["user", "add", "alice"]);
+    let (_, alice, _) = words(&site.run(&["user", "show", "alice"]));
+    for (out, command) in [
+        (&status, "serve"),
+        (&status, "backup FILE"),
+        (&tokens, "token add USER"),
+        (&users, "user add NAME"),
+        (&alice, "token add alice@default"),
+    ] {
+        let pasted = format!("oncegate {command} {at}");
+        assert!(out.contains(&pasted), "no {pasted} in {out}");
+    }
+}
+
 /// Runs the binary as a user who owns nothing here; `None` where this one may not become another.
 fn as_another(binary: &Path, dir: &Path, words: &[&str]) -> Option<Output> {
     nix::unistd::geteuid().is_root().then(|| {

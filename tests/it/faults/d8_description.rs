@@ -58,7 +58,10 @@ fn what_is_named_in_a_path_may_be_missing_and_that_is_said() {
             path.contains('{'),
             "{method} {path}"
         );
-        assert!(responses["431"].is_object(), "{method} {path}");
+        // It is mostly answered before there is a request, and then without a document.
+        let long = &responses["431"];
+        assert!(long.is_object(), "{method} {path}");
+        assert!(long["content"].is_null(), "{method} {path}");
     }
 }
 

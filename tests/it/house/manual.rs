@@ -32,11 +32,11 @@ fn topics_are_listed_and_printed() {
 #[test]
 fn an_unknown_topic_is_named_with_the_nearest() {
     let (code, out, err) = oncegate(&["manual", "polices"]);
-    assert_eq!((code, out.as_str()), (2, ""));
+    assert_eq!((code, out.as_str()), (4, ""));
     assert!(err.contains("`polices`"), "{err}");
     assert!(err.contains("did you mean `policies`?"), "{err}");
     let (code, out, _) = oncegate(&["manual", "weather", "--json"]);
-    assert_eq!(code, 2);
+    assert_eq!(code, 4);
     assert!(out.contains("oncegate manual"), "{out}");
 }
 

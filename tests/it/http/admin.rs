@@ -384,6 +384,40 @@ async fn clients_are_made_rotated_and_removed() {
     );
 }
 
+/// Over TLS the shared secret is one word for all: nothing changes on the wire, and nothing is said to.
+#[tokio::test]
+async fn a_client_with_a_certificate_has_no_secret_to_rotate() {
+    let app = TestApp::new();
+    let path = "/v1/admin/clients";
+    let new = json!({ "kind": "radius", "name": "nas", "addresses": ["192.0.2.7"] });
+    assert_eq!(app.admin("POST", path, Some(new)).await.status, 201);
+    let rotate = async || {
+        app.admin("POST", "/v1/admin/clients/nas/rotate", None)
+            .await
+    };
+    let rotated = rotate().await;
+    assert!(rotated.json()["previous_until"].is_string());
+    let change = json!({ "certificate": "nas.example" });
+    let changed = app
+        .admin("PATCH", "/v1/admin/clients/nas", Some(change))
+        .await;
+    assert_eq!(changed.status, 200);
+    assert!(
+        changed.json()["previous_until"].is_null(),
+        "no old secret works"
+    );
+    let refused = rotate().await;
+    assert_eq!(refused.problem().0, 409);
+    let refused = refused.json();
+    assert!(refused["detail"].as_str().unwrap().contains("`radsec`"));
+    let remedy = refused["remedy"].as_str().unwrap();
+    assert!(
+        remedy.contains("oncegate client set nas --certificate"),
+        "{remedy}"
+    );
+    assert!(!remedy.contains("--force"), "{remedy}");
+}
+
 #[tokio::test]
 async fn a_lock_is_shown_and_taken_off() {
     let app = TestApp::new();
@@ -467,6 +501,12 @@ async fn the_audit_can_be_followed_searched_and_checked() {
     );
 }
 
+/// Writes the tokens of a demonstration as `oncegate quickstart` does.
+fn named(app: &TestApp, demo: &Value) {
+    let marker = app.marker.as_ref().expect("a quickstart directory");
+    std::fs::write(marker.path(), demo.to_string()).expect("written");
+}
+
 #[tokio::test]
 async fn codes_are_shown_for_demonstration_only() {
     let app = TestApp::new();
@@ -476,7 +516,13 @@ async fn codes_are_shown_for_demonstration_only() {
 
     let policy = "[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n";
     let app = TestApp::with(policy, true);
-    app.user_with("demo", Kind::Totp, true).await;
+    let demo = app.user_with("demo", Kind::Totp, true).await;
+    // A token that someone else made in such a directory is no demonstration.
+    assert_eq!(app.admin("GET", path, None).await.problem().0, 404);
+    named(&app, &json!({ "serial": demo.as_str() }));
+    app.user_with("ceo", Kind::Totp, true).await;
+    let other = app.admin("GET", "/v1/admin/users/ceo/code", None).await;
+    assert_eq!(other.problem().0, 404);
     let shown = app.admin("GET", path, None).await.json();
     assert_eq!(shown["code"], app.code(0));
     assert_eq!(
@@ -488,7 +534,8 @@ async fn codes_are_shown_for_demonstration_only() {
     assert_eq!(accepted["decision"], "accept");
     assert_eq!(app.admin("GET", path, None).await.json()["used"], true);
     let app = TestApp::with(policy, true);
-    app.user_with("counter", Kind::Hotp, true).await;
+    let counter = app.user_with("counter", Kind::Hotp, true).await;
+    named(&app, &json!({ "counter_serial": counter.as_str() }));
     let shown = app
         .admin("GET", "/v1/admin/users/counter/code", None)
         .await

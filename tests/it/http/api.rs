@@ -603,6 +603,34 @@ async fn a_retry_hears_the_first_answer() {
     }
 }
 
+/// A retry costs no second message, and shows no second pair of cells.
+#[tokio::test]
+async fn a_retry_begins_no_second_round() {
+    let policy = "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n\
+                  alternatives = [\"card\"]\n";
+    let app = TestApp::with(policy, false);
+    let key = app.key("web", Scope::Verify, None).await;
+    app.user("alice").await;
+    let card = json!({ "user": "alice", "kind": "card", "active": true });
+    let made = app.admin("POST", "/v1/admin/tokens", Some(card)).await;
+    assert_eq!(made.status, 201);
+    let begin = async |name: &str, user: &str| {
+        let body = json!({ "user": user, "factor": "card" });
+        let mut request = request("POST", "/v1/challenges", Some(&key), Some(body));
+        let headers = request.headers_mut();
+        headers.insert("idempotency-key", name.parse().unwrap());
+        ask(&app.keyed, request).await
+    };
+    let first = begin("k-1", "alice").await;
+    assert_eq!(first.status, 201);
+    let retry = begin("k-1", "alice").await;
+    assert_eq!((retry.status, &retry.body), (first.status, &first.body));
+    let fresh = begin("k-2", "alice").await;
+    assert_ne!(fresh.json()["id"], first.json()["id"]);
+    let reused = begin("k-1", "bob").await;
+    assert_eq!(reused.problem(), (422, "key-reused".to_owned()));
+}
+
 /// Who gets an answer while nothing can be written must not tell who has a card (threats T12).
 #[tokio::test]
 async fn no_round_begins_for_any_name_while_the_store_cannot_commit() {

@@ -429,15 +429,19 @@ async fn a_body_in_json_is_read_as_a_form() {
                         "secret": "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJR" });
     let made = app.admin("POST", "/v1/admin/tokens", Some(token)).await;
     assert_eq!(made.status, 201);
-    let check = async |body: Value| {
+    let written = async |body: String| {
         let request = Request::builder()
             .method("POST")
             .uri("/compat/app/validate/check")
             .header("content-type", "application/json; charset=utf-8")
-            .body(Body::from(body.to_string()))
+            .body(Body::from(body))
             .unwrap();
         send(&app.local, request).await.status().as_u16()
     };
+    let check = async |body: Value| written(body.to_string()).await;
+    // Of a value that is there twice no one knows which one counts.
+    let twice = r#"{"user":"alice","pass":"x","pass":"y"}"#;
+    assert_eq!(written(twice.to_owned()).await, 400);
     for (body, status) in [
         (
             json!({ "user": "alice", "pass": 755_224, "otponly": true }),

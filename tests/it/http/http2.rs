@@ -217,8 +217,8 @@ async fn requests_have_the_limits_of_http_1() {
         }
         request
     };
-    assert_eq!(status(&mut client, with(60, 10)).await, 200);
-    assert_eq!(status(&mut client, with(70, 10)).await, 431);
+    assert_eq!(status(&mut client, with(90, 10)).await, 200);
+    assert_eq!(status(&mut client, with(101, 10)).await, 431);
     assert_eq!(status(&mut client, with(1, 30_000)).await, 200);
     assert_eq!(status(&mut client, with(1, 33_000)).await, 431);
     let verify = |body: Body| {

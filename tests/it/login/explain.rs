@@ -175,6 +175,21 @@ async fn low_assurance() {
     house.explained("low-assurance", &id);
 }
 
+/// What has expired is not in use from that moment on: no job has to note it first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_expired_a_moment_ago() {
+    let house = House::new().await;
+    house.json(&["token", "add", "zoe", "--active", "--valid-for", "24h"]);
+    let ask = ["explain", "--user", "zoe", "--client", "app"];
+    let (_, before, _) = house.run(&ask);
+    assert!(!before.contains("does not count"), "{before}");
+    house.test.clock.advance(Duration::from_hours(25));
+    let (code, out, err) = house.run(&ask);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("does not count: it is expired"), "{out}");
+    assert!(!out.contains("another token"), "{out}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_would_happen() {
     let house = House::new().await;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oncegate::admin::{CredentialsPatch, NewToken, NewVerifier, UserPatch};
+use oncegate::core::CoreError;
 use oncegate::login::{LoginAnswer, LoginRequest, Presented};
 use oncegate::model::audit::Channel;
 use oncegate::model::client::Require;
@@ -11,6 +12,8 @@ use oncegate::model::kind::Kind;
 use oncegate::model::user_key::UserKey;
 use oncegate::otp::{Algorithm, Digits, Period, hotp};
 use oncegate::secret::{OtpKey, SecretBytes, SecretString};
+use oncegate::store::StoreError;
+use oncegate::time::UnixTime;
 
 use crate::support::lane::{login, poll};
 use crate::support::service::TestService;
@@ -112,4 +115,56 @@ async fn another_record_of_the_same_name_is_not_taken_for_the_one_that_was_compa
             ended.reason
         );
     }
+}
+
+/// The sighting: where PINs were compared for too long, the log named the store, and sent who read it to the disk.
+#[tokio::test]
+async fn a_login_that_is_late_says_what_it_waited_for() {
+    let codes = POLICY.replace("\"pin\", \"otp\"", "\"otp\"");
+    let policies = [
+        ("policies/default.toml", POLICY),
+        ("policies/codes.toml", codes.as_str()),
+    ];
+    let test = TestService::new(&policies);
+    for (name, address, policy) in [
+        ("vpn", "192.0.2.1/32", None),
+        ("codes", "192.0.2.2/32", Some("codes")),
+    ] {
+        test.client(name, address, "a secret of it", Require::True, policy)
+            .await;
+        let client = test.service.admin.client(name).unwrap();
+        let (id, at) = test.service.core.arrival().unwrap();
+        let typed = SecretString::from("884213000000");
+        let request = LoginRequest {
+            id,
+            at,
+            deadline: UnixTime::from_millis(at.as_millis() - 1),
+            client: &client,
+            channel: Channel::Radius,
+            method: "pap",
+            user: "sue",
+            presented: Presented::Passcode(&typed),
+            serial: None,
+            challenge: None,
+            rounds: true,
+            source: None,
+            attributes: &[],
+            context: &[],
+            origin: None,
+            carrier: None,
+        };
+        let error = test.service.login.authenticate(&request).await.unwrap_err();
+        let text = error.to_string();
+        if policy.is_none() {
+            assert!(matches!(error, CoreError::Late), "{text}");
+            assert!(text.contains("`limits.password_threads`"), "{text}");
+        } else {
+            assert!(
+                matches!(error, CoreError::Store(StoreError::Late)),
+                "{text}"
+            );
+            assert!(!text.contains("overloaded"), "{text}");
+        }
+    }
+    assert_eq!(test.decisions().await, 0, "nothing was counted");
 }

@@ -10,7 +10,7 @@ use oncegate::otp::{Digits, card, recovery};
 use oncegate::store::{Change, WaiverKind};
 use serde_json::json;
 
-use crate::support::expected::PASSWORD;
+use crate::support::expected::{PASSWORD, PIN};
 use crate::support::lab::{Lab, START, code_of, key};
 use crate::support::postbox::{Postbox, issued_token, octets, server_code};
 
@@ -669,4 +669,101 @@ require = ["password", "sms"]
     let body = json!({ "user": "alice", "password": PASSWORD });
     assert_eq!(lab.http("by-sms", body).await.decision, "accept");
     assert_eq!(lab.reason("alice").await, "bypass_ok");
+}
+
+/// The sighting: a card's cells were taken for minutes after the poll had said `expired`.
+#[tokio::test]
+async fn a_challenge_ends_when_its_poll_says_so() {
+    let lab = lab().await;
+    let postbox = Postbox::of(&lab);
+    issued_token(&lab, "alice", Kind::Card, "CARD-20481482", "").await;
+    let cells = octets("CARD-20481482");
+    let cells = card::answer(&cells, 482, card::pair(&cells, 1)).unwrap();
+    let cells = cells.expose().expose().to_owned();
+    // A code that is sent lives longer than a challenge of a login.
+    for (factor, life, right) in [("card", 120_u64, "card_ok"), ("sms", 180, "sms_ok")] {
+        let begin = async || {
+            let body = json!({ "user": "alice", "factor": factor });
+            let begun = lab.begin("staff", "/v1/challenges", body).await;
+            assert_eq!(begun["expires_in"], life, "{factor}");
+            begun["id"].as_str().unwrap().to_owned()
+        };
+        let typed = async |message: usize| match factor {
+            "card" => cells.clone(),
+            _ => postbox.code(message).await,
+        };
+        let answer = async |id: &str, otp: &str| {
+            let body =
+                json!({ "user": "alice", "password": PASSWORD, "otp": otp, "challenge": id });
+            lab.http("staff", body).await;
+            lab.reason("alice").await
+        };
+        let id = begin().await;
+        let otp = typed(1).await;
+        lab.clock.advance(Duration::from_secs(life));
+        assert_eq!(lab.standing("staff", &id).await, "expired", "{factor}");
+        assert_eq!(answer(&id, &otp).await, "stale_challenge", "{factor}");
+        let id = begin().await;
+        let otp = typed(2).await;
+        lab.clock.advance(Duration::from_millis(life * 1000 - 1));
+        assert_eq!(lab.standing("staff", &id).await, "pending", "{factor}");
+        // Without what says when it ends it is none.
+        let (cut, _) = id.split_once('.').unwrap();
+        assert_eq!(answer(cut, &otp).await, "stale_challenge", "{factor}");
+        assert_eq!(answer(&id, &otp).await, right);
+    }
+}
+
+/// The sighting: the word was called a code that cannot be one, and no one was told that a telephone is missing.
+#[tokio::test]
+async fn a_word_without_a_token_for_it_says_what_is_missing() {
+    let pin_first = CODES.replace("[\"otp\"]", "[\"pin\", \"otp\"]");
+    let policies = [
+        ("codes", CODES),
+        ("pin", pin_first.as_str()),
+        ("default", DEFAULT),
+    ];
+    let lab = Lab::new(&policies).await;
+    lab.user("bob", Some(PIN), None).await;
+    lab.token("bob", Kind::Hotp, Digits::SIX).await;
+    let found = async || {
+        let event = lab.decision("bob").await;
+        let path = format!("/v1/admin/explain/{}", event.request);
+        let page = lab.admin("GET", &path).await;
+        assert_eq!(event.failures, 0, "{event:?}");
+        (
+            event.reason.as_str(),
+            event.note.unwrap_or_default(),
+            page["records"][0]["next"].to_string(),
+        )
+    };
+    for (policy, body) in [
+        ("codes", json!({ "user": "bob", "passcode": "SMS" })),
+        ("codes", json!({ "user": "bob", "otp": "sms" })),
+        ("pin", json!({ "user": "bob", "pin": PIN, "otp": "sms" })),
+        (
+            "pin",
+            json!({ "user": "bob", "passcode": format!("{PIN},sms") }),
+        ),
+    ] {
+        lab.http(policy, body.clone()).await;
+        let (reason, note, next) = found().await;
+        assert_eq!(reason, "no_token", "{body}");
+        assert!(note.contains("asks for `sms`"), "{note}");
+        let command = r#""token","add","bob@default","--kind","sms""#;
+        assert!(next.contains(command), "{next}");
+    }
+    // Where the rule takes none, it is no code.
+    let body = json!({ "user": "bob", "passcode": "sms" });
+    lab.http("default", body.clone()).await;
+    assert_eq!(found().await.0, "malformed_code");
+    issued_token(&lab, "bob", Kind::Sms, "SMS-2", NUMBER).await;
+    let path = "/v1/admin/tokens/SMS-2/suspend";
+    lab.change("POST", path, json!({})).await;
+    lab.http("codes", body).await;
+    let (reason, note, next) = found().await;
+    assert_eq!(reason, "not_active");
+    assert!(note.contains("asks for `sms`"), "{note}");
+    let command = r#""token","list","--user","bob@default""#;
+    assert!(next.contains(command), "{next}");
 }

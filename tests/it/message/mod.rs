@@ -1,5 +1,6 @@
 //! Mails and text messages, and what people send back.
 
+mod challenges;
 pub(crate) mod channels;
 mod delivery;
 mod inbound;

@@ -2,11 +2,20 @@
 //! FreeRADIUS in front of us. Each logs in by what it speaks, and by no code twice.
 
 use std::process::{Command, Output};
+use std::time::Duration;
+
+use oncegate::radius::attribute::Type;
+use oncegate::radius::authenticator::{RequestAuthenticator, SecretKeys};
+use oncegate::radius::encode::MessageAuthenticator;
+use oncegate::radius::packet::Code;
+use oncegate::radius::request::RequestBuilder;
+use oncegate::secret::{SecretBytes, SharedSecret};
 
 use crate::faults::b3_accounting::{accounting, sessions};
 use crate::support::codes::{RFC_SECRET, hotp};
 use crate::support::daemon::{Daemon, Site};
 use crate::support::freeradius::Freeradius;
+use crate::support::net::Radius;
 use crate::support::{require, skip};
 
 const SECRET: &str = "a-secret-of-libraries-and-proxies";
@@ -249,4 +258,44 @@ fn freeradius_brings_requests_of_its_clients() {
             site.log()
         );
     }
+}
+
+/// Nothing but its password shows that an unsigned request was made with another secret.
+#[test]
+fn the_log_names_another_secret_of_a_client_that_does_not_sign() {
+    let (site, daemon) = site();
+    let ask = |secret: &str| {
+        let secret = SharedSecret::new(SecretBytes::from(secret.as_bytes())).unwrap();
+        let keys = SecretKeys::new(secret);
+        let mut packet = Vec::new();
+        let mut builder = RequestBuilder::new(
+            &mut packet,
+            Code::AccessRequest,
+            1,
+            RequestAuthenticator([7; 16]),
+            MessageAuthenticator::Omit,
+        );
+        builder.attribute(Type::UserName, b"alice").unwrap();
+        builder.user_password(b"000000", &keys).unwrap();
+        builder.finish(&keys).unwrap();
+        let nas = Radius::new(daemon.radius, SECRET);
+        nas.send(&packet);
+        assert!(nas.receive().is_some(), "{}", site.log());
+    };
+    // A wrong code is none.
+    ask(SECRET);
+    ask("another-secret-of-the-nas");
+    let said = "perhaps the shared secrets differ";
+    for _ in 0..200 {
+        if site.log().contains(said) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(25));
+    }
+    let log = site.log();
+    assert_eq!(log.matches(said).count(), 1, "{log}");
+    assert!(
+        log.contains("oncegate client rotate library --secret-stdin"),
+        "{log}"
+    );
 }

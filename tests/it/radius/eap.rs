@@ -443,6 +443,61 @@ async fn a_client_offers_what_it_is_allowed() {
     assert_eq!(lab.decision("alice").await.failures, 0);
 }
 
+/// The wire says that it is over; why is in the audit, with advice for those who cannot speak PAP.
+#[tokio::test]
+async fn a_conversation_without_a_login_says_why() {
+    let lab = lab().await;
+    let note = async || {
+        said(&lab, "method_not_allowed", "eap").await;
+        lab.decision("alice").await.note.expect("a note")
+    };
+    let first = send(&lab, "vpn", None, &response(7, 1, b"alice")).await;
+    let nak = response(first.eap[1], 3, &[13]);
+    send(&lab, "vpn", first.state.as_deref(), &nak).await;
+    let wants = note().await;
+    assert!(wants.contains("wants EAP-TLS"), "{wants}");
+    assert!(
+        wants.contains("is offered EAP-MD5, EAP-MSCHAPv2, EAP-GTC"),
+        "{wants}"
+    );
+    let asked = begun(&lab, "vpn", GTC).await;
+    let other = response(asked.eap[1], MD5, b"755224");
+    send(&lab, "vpn", asked.state.as_deref(), &other).await;
+    let order = note().await;
+    assert!(
+        order.contains("answers nothing that it was asked"),
+        "{order}"
+    );
+    // That conversation is over.
+    let late = response(asked.eap[1], GTC, b"755224");
+    send(&lab, "vpn", asked.state.as_deref(), &late).await;
+    let unknown = note().await;
+    assert!(unknown.contains("nothing is known of"), "{unknown}");
+    let patch = ClientPatch {
+        methods: Some(Allowed::parse(&["pap".to_owned()]).unwrap()),
+        ..ClientPatch::default()
+    };
+    let set = lab
+        .service()
+        .admin
+        .set_client("nas-vpn", patch, None, lab.by());
+    set.await.unwrap();
+    send(&lab, "vpn", None, &response(7, 1, b"alice")).await;
+    let nothing = note().await;
+    assert!(nothing.contains("no method can be offered"), "{nothing}");
+    let request = lab.decision("alice").await.request;
+    let explained = lab.service().explain.explain(request).await.unwrap();
+    let page = &explained.records[0];
+    assert!(
+        page.summary.contains("the note says why"),
+        "{}",
+        page.summary
+    );
+    let steps: String = page.next.iter().map(|step| step.text.as_str()).collect();
+    assert!(steps.contains("EAP-TTLS with PAP"), "{steps}");
+    assert!(!steps.contains("Set the NAS to PAP"), "{steps}");
+}
+
 /// Hostile and broken packets end a conversation or are not noticed; none of them is counted.
 #[tokio::test]
 async fn what_is_no_answer_ends_it() {
@@ -687,6 +742,9 @@ fn eapol_test_is_refused_inside_a_tunnel() {
     );
     // The name outside is another user's.
     assert!(!try_it("bob", pap, &hotp(0)));
+    let why = site.json(&["audit", "list", "--user", "bob", "--limit", "1"]);
+    let why = why["records"][0]["note"].as_str().unwrap_or_default();
+    assert!(why.contains("the name inside the tunnel"), "{why}");
     assert!(!try_it("anonymous", ms_chap, "000001"));
     assert!(!try_it("anonymous", pap, "000001"));
     // Tunnels that the client is not allowed are not offered.

@@ -256,7 +256,7 @@ async fn a_disabled_user_stops_at_once(store: &Store) {
 async fn an_expired_attempt_is_not_evaluated(store: &Store) {
     let mut late = attempt_of("alice", Evidence::Refused(Reason::UnknownUser), NOW);
     late.deadline = oncegate::time::UnixTime::from_millis(NOW.as_millis() - 1);
-    assert!(matches!(store.attempt(late).await, Err(StoreError::Shed)));
+    assert!(matches!(store.attempt(late).await, Err(StoreError::Late)));
     assert_eq!(store.health().seq, 0);
 }
 

@@ -41,6 +41,8 @@ pub(crate) struct TestApp {
     pub(crate) keyed: Router,
     /// The router of the admin socket.
     pub(crate) local: Router,
+    /// Of a quickstart directory the file that names the tokens whose codes are shown.
+    pub(crate) marker: Option<tempfile::NamedTempFile>,
 }
 
 /// An answer, read to its end.
@@ -114,9 +116,10 @@ impl TestApp {
             request_timeout: Duration::from_secs(3),
             ..LIMITS
         };
+        let marker = demo.then(|| tempfile::NamedTempFile::new().expect("a file"));
         let info = Info {
             daemon: true,
-            demo,
+            demo: marker.as_ref().map(|file| file.path().to_owned()),
             app_url: Some("https://app.example.com".to_owned()),
             ..Info::default()
         };
@@ -128,6 +131,7 @@ impl TestApp {
             clock: base.clock,
             keyed,
             local,
+            marker,
         }
     }
 

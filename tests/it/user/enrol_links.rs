@@ -645,3 +645,62 @@ async fn confirm(app: &TestApp, serial: &str, code: &str, otp: &str) -> (StatusC
     let answer = app.keyed("POST", "/enrol/confirm", None, Some(body)).await;
     (answer.status, answer.json())
 }
+
+/// A dry run goes the way of the run that it stands for: what fails at once is said, and nothing is left behind.
+#[test]
+fn a_dry_run_promises_nothing_that_fails_at_once() {
+    let site = Site::new();
+    site.json(&["user", "add", "alice", "--email", "alice@example.com"]);
+    let (links, results) = (site.path().join("links.csv"), site.path().join("done.csv"));
+    let (out, result) = (links.to_str().unwrap(), results.to_str().unwrap());
+    let dry = |words: &[&str]| {
+        let output = site.run(&[&["enrol", "alice", "--dry-run"], words].concat());
+        let said = [output.stdout.as_slice(), &output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
+    };
+    let url = ["--server-url", "https://otp.example.com"];
+    let by_link = ["--by", "link", "--out", out, "--result", result];
+    let nowhere = "/nonexistent/x/y";
+    for (words, code, wanted) in [
+        (by_link.to_vec(), 2, "http.public_url"),
+        (by_link.to_vec(), 2, "restart the daemon"),
+        (
+            [&["--by", "mail"], &url[..]].concat(),
+            5,
+            "no gateway delivers",
+        ),
+        (
+            [&["--by", "link", "--out", nowhere], &url[..]].concat(),
+            2,
+            nowhere,
+        ),
+        (
+            [&["--by", "qr-dir", "--out", nowhere], &url[..]].concat(),
+            2,
+            nowhere,
+        ),
+        (
+            [&["--by", "link", "--result", nowhere], &url[..]].concat(),
+            2,
+            nowhere,
+        ),
+        (
+            [&by_link[..], &["--valid-for", "1s"], &url].concat(),
+            2,
+            "--valid-for",
+        ),
+        (
+            [&by_link[..], &url].concat(),
+            0,
+            "Would enrol 1 user by link.",
+        ),
+        ([&["--by", "link"], &url[..]].concat(), 0, "with --out PATH"),
+    ] {
+        let (exit, said) = dry(&words);
+        assert_eq!(exit, Some(code), "{words:?}: {said}");
+        assert!(said.contains(wanted), "{words:?}: {said}");
+        assert!(!links.exists() && !results.exists(), "{words:?}");
+    }
+    let tokens = site.json(&["token", "list"]);
+    assert_eq!(tokens["tokens"], json!([]));
+}

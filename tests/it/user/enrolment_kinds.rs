@@ -295,6 +295,31 @@ async fn what_others_must_approve_of_is_printed_when_it_is_handed_out() {
     }
 }
 
+/// What was refused is refused again: another person is named, not another try.
+#[tokio::test]
+async fn who_may_not_approve_is_told_who_may() {
+    let policy = "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n\
+        [enrolment]\napprovers = 2\n";
+    let app = TestApp::with(policy, false);
+    app.user("alice").await;
+    let scope = oncegate::model::client::Scope::Approver;
+    let kim = app.key("kim", scope, None).await;
+    let new = json!({ "user": "alice", "kind": "totp", "request": true });
+    let token = add(&app, new).await;
+    let (status, own) = act(&app, &token, "approve", json!({})).await;
+    assert_eq!(status, 409);
+    let serial = token["serial"].as_str().unwrap();
+    let path = format!("/v1/admin/tokens/{serial}/approve");
+    let approve = async || app.keyed("POST", &path, Some(&kim), Some(json!({}))).await;
+    assert_eq!(approve().await.status, 200);
+    let again = approve().await;
+    assert_eq!(again.status, 409);
+    for refused in [own, again.json()] {
+        let remedy = refused["remedy"].as_str().unwrap();
+        assert!(remedy.starts_with("ask another approver"), "{remedy}");
+    }
+}
+
 #[tokio::test]
 async fn without_a_gateway_nobody_is_promised_a_message() {
     let app = TestApp::new();

@@ -517,3 +517,73 @@ fn one_key_for_two_users_is_a_finding_of_its_row() {
     );
     assert_eq!((exit, made(&done)), (0, [0, 0, 1, 0]));
 }
+
+/// One command for either: what it makes is said by the format, or by what the columns are about.
+#[test]
+fn a_file_says_itself_what_it_holds() {
+    let site = Site::new();
+    let either = |file: &str, more: &[&str]| {
+        let output = site.run_with(&[&["import", "-"], more].concat(), file);
+        let said = [output.stdout.as_slice(), &output.stderr].concat();
+        let said = String::from_utf8(said).unwrap();
+        assert!(!said.contains("GEZDGNBV"), "a key was shown: {said}");
+        (output.status.code(), said)
+    };
+    let owned = format!("user,email,secret\nbo,bo@example.com,{}\n", key(1));
+    let tokens = format!("user,secret\nann,{}\n", key(2));
+    let uri = format!("otpauth://totp/ann?secret={}\n", key(3));
+    let cases: [(&str, &[&str], &str, &str); 7] = [
+        (
+            "Login,groups\ncarol,staff\n",
+            &["--map", "Login=user"],
+            "users",
+            "Made 1 user.",
+        ),
+        ("user,groups\nann,staff\n", &[], "users", "Made 1 user."),
+        (
+            &owned,
+            &["--dry-run"],
+            "users",
+            "Would make 1 user and 1 token.",
+        ),
+        (&owned, &[], "users", "Made 1 user and 1 token."),
+        (
+            &owned,
+            &["--on-conflict", "skip"],
+            "users",
+            "Left out because they exist: 1 row.",
+        ),
+        (&tokens, &[], "tokens", "Made 1 token."),
+        (&uri, &[], "tokens", "Made 1 token."),
+    ];
+    for (file, more, kind, wanted) in cases {
+        let (code, said) = either(file, more);
+        assert_eq!(code, Some(0), "{file}: {said}");
+        assert!(
+            said.contains(&format!("It holds {kind}.")),
+            "{file}: {said}"
+        );
+        assert!(said.contains(wanted), "{file}: {said}");
+    }
+    for file in ["", "a,b\n1,2\n", "{\"x\": 1}", "groups,email\nstaff,a@b\n"] {
+        let (code, said) = either(file, &[]);
+        assert_eq!(code, Some(2), "{file}: {said}");
+        for command in [
+            "user import FILE",
+            "token import FILE",
+            "nothing was imported",
+        ] {
+            assert!(said.contains(command), "{file}: {said}");
+        }
+    }
+    // What one of both alone can do is named with it.
+    for (option, command) in [
+        ("--update", "user import FILE"),
+        ("--key-stdin", "token import FILE"),
+    ] {
+        let (code, said) = either("", &[option]);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains(command), "{said}");
+    }
+    assert_eq!(users(&site), 3);
+}

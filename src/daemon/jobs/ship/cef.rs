@@ -32,13 +32,16 @@ pub(super) fn line(record: &AuditRecord) -> String {
 }
 
 fn decision(event: &DecisionEvent) -> (&str, String, u8) {
-    let reason = event.reason.as_str();
-    match event.decision {
-        Decision::Accept => (reason, "login accepted".to_owned(), 1),
-        Decision::Challenge => (reason, "login challenged".to_owned(), 1),
-        Decision::Reject if event.locked => (reason, "login rejected, user locked".to_owned(), 8),
-        Decision::Reject => (reason, "login rejected".to_owned(), 5),
-    }
+    // What was answered has a name, and what was decided a severity.
+    let (name, severity) = match (event.decision, event.reason.decision()) {
+        (Decision::Accept, _) => ("login accepted", 1),
+        (Decision::Challenge, Decision::Reject) => ("login challenged in vain", 5),
+        (Decision::Challenge, _) => ("login challenged", 1),
+        (Decision::Reject, Decision::Challenge) => ("login rejected, right so far", 1),
+        (Decision::Reject, _) if event.locked => ("login rejected, user locked", 8),
+        (Decision::Reject, _) => ("login rejected", 5),
+    };
+    (event.reason.as_str(), name.to_owned(), severity)
 }
 
 fn put_decision(event: &DecisionEvent, pair: &mut impl FnMut(&str, &str)) {
@@ -99,7 +102,9 @@ fn put_escaped(out: &mut String, text: &str, separator: char) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::audit::{Channel, Purpose};
     use crate::model::id::RequestId;
+    use crate::model::reason::Reason;
     use crate::time::UnixTime;
 
     #[test]
@@ -132,5 +137,63 @@ mod tests {
         );
         assert!(line.ends_with(r" msg=line\r\nsrc\=1.2.3.4"), "{line}");
         assert_eq!(line.lines().count(), 1);
+    }
+
+    #[test]
+    fn a_decision_is_named_by_the_answer_and_weighed_by_the_reason() {
+        let at = UnixTime::from_secs(1_795_000_000);
+        for (decision, reason, says) in [
+            (
+                Decision::Challenge,
+                Reason::UnknownUser,
+                "|unknown_user|login challenged in vain|5|",
+            ),
+            (
+                Decision::Reject,
+                Reason::UnknownUser,
+                "|unknown_user|login rejected|5|",
+            ),
+            (
+                Decision::Challenge,
+                Reason::Challenged,
+                "|challenged|login challenged|1|",
+            ),
+            (
+                Decision::Reject,
+                Reason::Challenged,
+                "|challenged|login rejected, right so far|1|",
+            ),
+        ] {
+            let event = DecisionEvent {
+                request: RequestId::new(at, [0; 10]),
+                purpose: Purpose::Login,
+                decision,
+                reason,
+                user: "alice@default".to_owned(),
+                serial: None,
+                step: None,
+                client: "vpn".into(),
+                channel: Channel::Radius,
+                source: None,
+                rule: None,
+                method: "pap".into(),
+                origin: None,
+                waiver: None,
+                note: None,
+                failures: 0,
+                locked: false,
+                latency: 1,
+            };
+            let record = AuditRecord {
+                seq: 7,
+                at,
+                event: Event::Decision(event),
+                changes: Vec::new(),
+                mac: [0; 32],
+            };
+            let line = line(&record);
+            assert!(line.contains(says), "{line}");
+            assert!(line.contains(&format!(" act={decision} ")), "{line}");
+        }
     }
 }

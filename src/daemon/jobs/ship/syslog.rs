@@ -70,7 +70,8 @@ impl Destination for Syslog {
 /// `<PRI>1 TIME HOST oncegate PID WORD [oncegate@32473 seq="N" request="ID"] LINE`.
 fn message(record: &AuditRecord, host: &str, format: ShipFormat) -> Result<String, String> {
     let (severity, word) = match &record.event {
-        Event::Decision(event) => match event.decision {
+        // By what was decided: a refusal that looks like a challenge is one.
+        Event::Decision(event) => match event.reason.decision() {
             Decision::Accept | Decision::Challenge => (INFO, event.reason.as_str().to_owned()),
             Decision::Reject => (NOTICE, event.reason.as_str().to_owned()),
         },

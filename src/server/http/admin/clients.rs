@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::admin::{AdminError, ClientPatch, NewRadiusClient};
+use crate::admin::{AdminError, ClientPatch, NO_OWN_SECRET, NewRadiusClient};
 use crate::api::forms;
 use crate::api::{
     self, AddClient, ClientCreate, ListClients, RemoveClient, RotateClient, SetClient, ShowClient,
@@ -218,6 +218,11 @@ async fn rotate(app: Arc<App>, call: Admin<RotateClient>) -> Result<api::ClientC
         call.from,
     );
     let rotated = rotated.await.map_err(|error| match error {
+        AdminError::Conflict(NO_OWN_SECRET) => Failure::from(error).advise(format!(
+            "what proves it is its certificate: renew that at the NAS under the same name, or name another one here: \
+             `oncegate client set {} --certificate NAME`",
+            shell::word(&call.place)
+        )),
         AdminError::Conflict(_) => Failure::from(error).advise(format!(
             "`oncegate client show {}` says until when, and which address used which last; `--force` ends it now",
             shell::word(&call.place)

@@ -96,7 +96,7 @@ async fn offer(app: Arc<App>, call: Admin<OfferToken>) -> Result<api::Offered, F
         .or_else(|| app.info().public_url.clone());
     if token.kind == Kind::Server && ways.qr && !call.body.by.is_empty() && url.is_none() {
         return Err(Failure::malformed(
-            "server_url: the QR code names this server; give it, or set http.public_url",
+            "server_url: the QR code names this server; give it, or set http.public_url and restart the daemon",
         ));
     }
     let app_url = app.info().app_url.as_deref();

@@ -9,7 +9,7 @@ use crate::api::{
 use crate::core::Core;
 use crate::core::jobs::Job;
 use crate::core::rates::Minute;
-use crate::model::reason::{Decision, Reason};
+use crate::model::reason::Decision;
 use crate::server::http::error::Failure;
 use crate::server::http::read::user_key;
 use crate::server::http::route::{Admin, Routes};
@@ -182,11 +182,11 @@ fn last_hour(core: &Core) -> api::LastHour {
     }
 }
 
-/// Accepts, rejects, and what could not be decided, since start.
+/// Accepts, rejects, as they were answered, and what could not be decided, since start.
 fn decisions(core: &Core) -> (u64, u64, u64) {
     let (mut accepts, mut rejects, mut undecided) = (0, 0, 0);
-    for (_, reason, count) in core.counters().all() {
-        match reason.map(Reason::decision) {
+    for (_, answer, count) in core.counters().all() {
+        match answer.map(|(_, decision)| decision) {
             Some(Decision::Accept) => accepts += count,
             Some(Decision::Reject) => rejects += count,
             // Half a login is no decision.

@@ -1,6 +1,9 @@
 //! `/v1/admin/users`.
 
+use std::path::Path;
 use std::sync::Arc;
+
+use serde_json::Value;
 
 use crate::admin::effect::Means;
 use crate::admin::{
@@ -349,28 +352,41 @@ fn effects(app: &App, user: &User, shown: &mut api::User) {
     }
 }
 
+/// Threat: a directory that once was a demonstration may be in use by now. Only the tokens that its file names show codes.
 async fn demo_code(app: Arc<App>, call: Admin<ShowDemoCode>) -> Result<api::DemoCode, Failure> {
-    if !app.info().demo {
+    let Some(demo) = app.info().demo.as_deref().map(demo_tokens) else {
         return Err(Failure::not_found(
             "codes are shown in `quickstart` directories only; real ones stay with their owners",
         )
         .advise("look at the app or device of the owner; `oncegate quickstart` makes a directory for looking"));
-    }
+    };
     let key = call.place;
     let view = app.core().store().view(&key)?;
     let view = view.ok_or_else(|| Failure::missing("user"))?;
+    let now = app.core().now();
     let usable = |token: &Token| {
-        token.state == LifeCycle::Active && matches!(token.kind, Kind::Totp | Kind::Hotp)
+        token.state_at(now) == LifeCycle::Active
+            && matches!(token.kind, Kind::Totp | Kind::Hotp)
+            && demo.iter().any(|serial| serial == token.serial.as_str())
     };
     let found = view.tokens.iter().find(|(token, _)| usable(token));
     let none = || {
-        Failure::not_found(format!("user {key} has no active totp or hotp token")).advise(format!(
-            "see `oncegate token list {}`",
+        let what = format!("user {key} has no token of the demonstration that is active");
+        Failure::not_found(what).advise(format!(
+            "codes are shown of the tokens that `oncegate quickstart` made; see `oncegate token list {}`",
             shell::word(&key.to_string())
         ))
     };
     let (token, state) = found.ok_or_else(none)?;
-    Ok(present_code(token, state, app.core().now()))
+    Ok(present_code(token, state, now))
+}
+
+/// The serials that the file of a `quickstart` directory names; none where it cannot be read.
+fn demo_tokens(file: &Path) -> Vec<String> {
+    let text = std::fs::read(file).unwrap_or_default();
+    let read: Value = serde_json::from_slice(&text).unwrap_or_default();
+    let serials = ["serial", "counter_serial"].map(|name| read.get(name).and_then(Value::as_str));
+    serials.into_iter().flatten().map(str::to_owned).collect()
 }
 
 fn present_code(token: &Token, state: &TokenState, now: UnixTime) -> api::DemoCode {

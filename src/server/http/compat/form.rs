@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
+use crate::api::Entries;
 use crate::config::HTTP_BODY;
 use crate::secret::SecretString;
 use crate::server::http::error::Failure;
@@ -63,7 +64,7 @@ impl Form {
     }
 
     fn json(&mut self, octets: &[u8]) -> Result<(), Failure> {
-        let values: std::collections::BTreeMap<String, Text> = body::parse(octets)?;
+        let Entries(values) = body::parse::<Entries<Text>>(octets)?;
         for (name, value) in values {
             self.add(name, value.0)?;
         }

@@ -6,6 +6,7 @@ use crate::login::LoginOutcome;
 use crate::model::client::Client;
 use crate::model::method::Allowed;
 use crate::radius::eap::{Code, Message, kind};
+use crate::server::radius::eap::cause::Cause;
 use crate::server::radius::eap::method::{Around, Method, Next};
 use crate::server::radius::eap::tunnel::{Tunnel, TunnelError};
 use crate::server::radius::password::Shown;
@@ -39,6 +40,8 @@ pub(super) struct Conversation {
     pub(super) method: &'static str,
     /// Whether a refusal is on record.
     pub(super) refused: bool,
+    /// Why it ends without a login, where that is known.
+    pub(super) cause: Option<Cause>,
     may_choose: bool,
     stage: Stage,
 }
@@ -61,6 +64,7 @@ impl Conversation {
             named: None,
             method: NONE,
             refused: false,
+            cause: None,
             may_choose: true,
             stage: Stage::Identity,
         }
@@ -69,6 +73,16 @@ impl Conversation {
     /// Who logs in.
     pub(super) fn name(&self) -> &str {
         self.named.as_ref().unwrap_or(&self.user)
+    }
+
+    /// Why it ends without a login.
+    pub(super) fn cause(&self) -> Cause {
+        let inside = match &self.stage {
+            Stage::Tunnel(tunnel) => tunnel.cause.as_ref(),
+            Stage::Identity | Stage::Method(_) => None,
+        };
+        let known = self.cause.as_ref().or(inside);
+        known.cloned().unwrap_or(Cause::ORDER)
     }
 
     /// The request that asks who the peer is.
@@ -123,15 +137,20 @@ impl Conversation {
                 if self.user.is_empty() {
                     self.user = String::from_utf8_lossy(message.data).into_owned();
                 }
-                Ok(self.begin(offered(around).first().copied(), around))
+                let first = offered(around).first().copied();
+                self.cause = first.is_none().then_some(Cause::NOTHING_OFFERED);
+                Ok(self.begin(first, around))
             }
             Stage::Identity => Ok(Next::Refuse),
             _ if message.kind == kind::NAK && self.may_choose => {
                 self.may_choose = false;
                 let offered = offered(around);
                 let mut wanted = message.wanted().iter().copied();
-                let wanted = wanted.find(|kind| offered.contains(kind));
-                Ok(self.begin(wanted, around))
+                let common = wanted.find(|kind| offered.contains(kind));
+                if common.is_none() {
+                    self.cause = Some(Cause::no_method(message.wanted(), &offered, false));
+                }
+                Ok(self.begin(common, around))
             }
             Stage::Method(method) if method.kind() == message.kind => {
                 self.may_choose = false;

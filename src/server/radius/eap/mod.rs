@@ -8,11 +8,12 @@
 //!
 //! At most one login is decided for a packet. A refusal that no login led to (no method in common, a State
 //! that nothing is known of, a tunnel that failed) is decided as one by the method `eap`, so that the audit
-//! says what the wire said.
+//! says what the wire said; its note says why.
 //!
 //! An accept that waits for the peer's confirmation is asked for again before it is told: by then the user may be
 //! disabled or gone, or the token suspended.
 
+mod cause;
 mod conversation;
 mod method;
 pub(super) mod table;
@@ -32,6 +33,7 @@ use crate::radius::microsoft;
 use crate::radius::packet::Packet;
 use crate::secret::random;
 use crate::server::radius::counters::Event;
+use crate::server::radius::eap::cause::Cause;
 use crate::server::radius::eap::conversation::{Conversation, NONE, Surroundings};
 use crate::server::radius::eap::method::{Granted, Next, Question};
 use crate::server::radius::eap::table::{Crowd, Found, Held, PLACES, State};
@@ -64,6 +66,7 @@ impl Job {
         loop {
             let step = next.unwrap_or_else(|error| {
                 self.tunnel_ended(&error);
+                conversation.cause = Some(Cause::tunnel(&error));
                 Next::Refuse
             });
             match step {
@@ -108,8 +111,9 @@ impl Job {
                 }
                 Next::Refuse => {
                     drop(held);
-                    let known = (conversation.name(), conversation.refused);
-                    return self.refuse(packet, known, delay).await;
+                    let cause = (!conversation.refused).then(|| conversation.cause());
+                    let user = conversation.name();
+                    return self.refuse(packet, (user, cause), delay).await;
                 }
             }
         }
@@ -126,6 +130,7 @@ impl Job {
         if admitted {
             conversation.named = Some(user.clone());
         } else {
+            conversation.cause = Some(Cause::NAMES);
             self.names_differ();
         }
         admitted
@@ -163,15 +168,19 @@ impl Job {
         self.confirm(packet, &asked, &granted.accepted).await
     }
 
-    /// An Access-Reject. Where none is on record yet, this puts it there.
+    /// An Access-Reject. Where none is on record yet, this puts it there, with its `cause`.
     async fn refuse(
         &self,
         packet: &Packet<'_>,
-        (user, recorded): (&str, bool),
+        (user, cause): (&str, Option<Cause>),
         mut delay: Duration,
     ) -> Option<Ready> {
-        if !recorded {
-            delay = self.ask(packet, &nothing(user)).await?.delay;
+        if let Some(cause) = &cause {
+            let asked = Asked {
+                presented: Presented::Response(Some(cause)),
+                ..nothing(user)
+            };
+            delay = self.ask(packet, &asked).await?.delay;
         }
         let built = reply::reject(packet, (self.keys(), MessageAuthenticator::First), None);
         let octets = built.map_err(|error| self.unbuilt(&error)).ok()?;
@@ -234,7 +243,11 @@ impl Job {
             Some(message) if message.kind == kind::IDENTITY => {
                 conversation.receive(&message, &around)
             }
-            _ => Ok(Next::Refuse),
+            _ => {
+                let unknown = packet.has(Type::State);
+                conversation.cause = unknown.then_some(Cause::UNKNOWN);
+                Ok(Next::Refuse)
+            }
         };
         Some(Turn {
             state: *fresh,

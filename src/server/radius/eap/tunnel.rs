@@ -18,6 +18,7 @@ use crate::login::{LoginAnswer, LoginOutcome};
 use crate::radius::eap::tls::{Incoming, Outgoing, START, Taken};
 use crate::radius::eap::{Code, Message, kind, peap, ttls};
 use crate::radius::mschap::Response;
+use crate::server::radius::eap::cause::Cause;
 use crate::server::radius::eap::method::{Around, Granted, Method, Next, Question, proof};
 use crate::server::radius::password::Shown;
 
@@ -35,6 +36,8 @@ pub(super) struct Tunnel {
     /// Whether the peer may still ask for another method (RFC 3748 s5.3.1: once, to the first).
     may_choose: bool,
     challenge: [u8; 16],
+    /// Why it ends without a login, where that is known.
+    pub(super) cause: Option<Cause>,
 }
 
 /// Where the login inside stands.
@@ -83,6 +86,7 @@ impl Tunnel {
             offered,
             may_choose: true,
             challenge,
+            cause: None,
         })
     }
 
@@ -346,6 +350,9 @@ impl Tunnel {
                     .iter()
                     .find(|kind| self.offered.contains(kind))
                     .copied();
+                if wanted.is_none() {
+                    self.cause = Some(Cause::no_method(data, &self.offered, true));
+                }
                 Ok(self.begin(identifier.wrapping_add(1), wanted))
             }
             Inner::Method(method) if method.kind() == kind => {
