@@ -43,7 +43,7 @@ impl Counters {
 
     /// Every counter: front end, reason and answer (`None`: no one could decide), count. An answer that is not
     /// that of the reason is among them once it was given.
-    pub fn all(&self) -> impl Iterator<Item = (Channel, Option<(Reason, Decision)>, u64)> {
+    pub fn all(&self) -> impl Iterator<Item = Counted> {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         CHANNELS.into_iter().flat_map(move |channel| {
             let decided = Reason::ALL.iter().zip(&self.decided[channel as usize]);
@@ -61,6 +61,9 @@ impl Counters {
         })
     }
 }
+
+/// How many decisions over a channel had a reason and were answered so; `None`: of how many there was no decision.
+pub type Counted = (Channel, Option<(Reason, Decision)>, u64);
 
 /// What is answered instead, where it is not what is decided (`crate::model::attempt::Said`).
 const fn instead_of(decision: Decision) -> Decision {

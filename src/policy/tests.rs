@@ -428,6 +428,10 @@ fn wrong_values_are_refused_at_their_place() {
             "{text}\n{found:?}"
         );
     }
+}
+
+#[test]
+fn a_delay_of_rejects_has_bounds() {
     let found = errors(&format!("reject_delay = \"11s\"\n{RULE}"));
     assert_eq!(
         found,

@@ -15,8 +15,7 @@ use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
-use crate::model::audit::Channel;
-use crate::model::reason::{Decision, Reason};
+use crate::core::counters;
 use crate::server::http::App;
 use crate::server::http::error::Failure;
 use crate::server::http::metrics::collect::Collected;
@@ -125,7 +124,7 @@ fn known(method: &Method) -> &'static str {
 /// Everything that is read at the moment of asking.
 #[derive(Debug)]
 struct Snapshot {
-    counters: Vec<(Channel, Option<(Reason, Decision)>, u64)>,
+    counters: Vec<counters::Counted>,
     health: Health,
     ready: bool,
     uptime: f64,
