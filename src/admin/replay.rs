@@ -13,7 +13,7 @@ use crate::core::policy_of;
 use crate::model::audit::{DecisionEvent, Event, Purpose};
 use crate::model::client::Client;
 use crate::model::reason::Decision;
-use crate::model::user_key::{CONSOLE, SELF_SERVICE, UserKey};
+use crate::model::user_key::UserKey;
 use crate::policy::{Facts, Policies, Policy, Rule, Subject, Wanted};
 use crate::store::AuditQuery;
 use crate::time::UnixTime;
@@ -156,16 +156,9 @@ impl Admin {
 
     /// The policy of the client that asked.
     fn policy_name(&self, event: &DecisionEvent, present: &Policies) -> Option<String> {
-        let client = match &*event.client {
-            own @ (CONSOLE | SELF_SERVICE) => Client {
-                policy: Some(own.to_owned()),
-                ..Client::without_record(own)
-            },
-            name => match self.core.client(name) {
-                Some(client) => client,
-                None => Client::without_record(name),
-            },
-        };
+        let name = &*event.client;
+        let client = Client::own(name).or_else(|| self.core.client(name));
+        let client = client.unwrap_or_else(|| Client::without_record(name));
         let policy = policy_of(&client, present).ok()?;
         Some(policy.name.clone())
     }

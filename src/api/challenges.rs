@@ -14,14 +14,15 @@ calls! {
     /// Begins a round: sends a code, draws the cells of a card, or shows digits that the person sends.
     ///
     /// The answer looks the same whether or not there is such a user or telephone. An earlier code that
-    /// is still good stays good when no further message may leave.
+    /// is still good stays good when no further message may leave, at the client that asked for it: a round that
+    /// another client begins meanwhile cannot be finished.
     BeginChallenge = begin: POST "/v1/challenges" in "verify" for Access::Verify,
         body ChallengeRequest,
         201 "Begun": ChallengeBegun;
 
     /// How a round stands.
     ///
-    /// `accepted` means that the person answered on the other channel; that alone is no login. The login is
+    /// `accepted` means that the person answered in this round; that alone is no login. The login is
     /// finished by `POST /v1/verify` with this challenge, which consumes the answer once. With `Prefer: status`
     /// `accepted` is 200 and everything else 401. `POST /v1/challenges` decides nothing: for any name it is
     /// 201, or for any name a failure.

@@ -270,15 +270,16 @@ impl Core {
         Ok(())
     }
 
-    /// Who is meant by what a client calls a user, a user's alias included; none where it is no name at all.
-    /// No alias leads out of the client's realm.
+    /// Who is meant by what a client calls a user, a user's alias included; none where it is no name at all, or one
+    /// that the client may not ask about ([`Client::is_of_realm`]). No alias leads out of the client's realm.
     pub(crate) fn whose(&self, client: &Client, user: &str) -> Result<Option<UserKey>, StoreError> {
         let Ok(name) = client.key(user) else {
             return Ok(None);
         };
         let owner = self.store.of_alias(&name)?;
         let owner = owner.filter(|owner| client.is_of_realm(owner));
-        Ok(Some(owner.unwrap_or(name)))
+        let meant = owner.unwrap_or(name);
+        Ok(Some(meant).filter(|meant| client.is_of_realm(meant)))
     }
 
     /// The id and time of a request that arrives now.
@@ -325,6 +326,12 @@ pub(crate) fn default_policy(policies: &Policies) -> Result<&Policy, CoreError> 
         client: "device".to_owned(),
         policy: DEFAULT.to_owned(),
     })
+}
+
+/// What a client calls a user, for the audit: in canonical form where it is a name.
+pub(crate) fn called(client: &Client, user: &str) -> String {
+    let key = client.key(user);
+    key.map_or_else(|_| shorten(user), |key| key.joined())
 }
 
 /// A user name that is no user name, for the audit: cut to a length that is still useful.

@@ -46,6 +46,20 @@ impl Client {
         }
     }
 
+    /// A client of the server's own, which has no record: the console, self-service, a local administrator.
+    pub fn own(name: &str) -> Option<Self> {
+        let named = match name {
+            CONSOLE | SELF_SERVICE => Some(name.to_owned()),
+            LOCAL => None,
+            _ => return None,
+        };
+        Some(Self {
+            realm: named.clone().filter(|name| name == CONSOLE),
+            policy: named,
+            ..Self::without_record(name)
+        })
+    }
+
     /// Who is meant by what this client calls a user: a name without a realm is of the client's.
     pub fn key(&self, user: &str) -> Result<UserKey, InvalidUserKey> {
         let rules: &[NameRule] = match &self.access {
