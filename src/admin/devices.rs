@@ -18,6 +18,7 @@ use crate::admin::{AdminError, Enrol, NewToken, check_text};
 use crate::core::issue::{Form, Wanted};
 use crate::core::{CoreError, default_policy};
 use crate::login::redeem::LENGTH;
+use crate::model::client::Client;
 use crate::model::device::{Device, DeviceCall, DeviceId, DeviceState};
 use crate::model::id::{RequestId, Serial};
 use crate::model::issue::{IssueRefusal, Issued, Way};
@@ -332,6 +333,13 @@ impl Admin {
             return Err(state(
                 "there is no self-service here",
                 "an administrator adds the policy `self-service`",
+            ));
+        }
+        let own = Client::own(SELF_SERVICE);
+        if own.is_none_or(|client| !client.is_of_realm(&asking.device.user)) {
+            return Err(state(
+                "people of the console have no self-service",
+                "sign in to the console",
             ));
         }
         let (token, _) = self.carried(&asking.device, None)?;

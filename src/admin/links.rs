@@ -21,6 +21,7 @@ use crate::model::enrolment::Link;
 use crate::model::id::{RequestId, Serial};
 use crate::model::kind::Kind;
 use crate::model::message::{Medium, Message, mask};
+use crate::model::reason::Reason;
 use crate::model::token::{LifeCycle, Token};
 use crate::model::user::{Touched, User};
 use crate::model::user_key::UserKey;
@@ -361,7 +362,7 @@ impl Admin {
     }
 
     /// Proves the token by its first right code, on the page of its link. `None`: it is no code of a link that
-    /// was used within the last hour.
+    /// was used within the last hour, or its owner is disabled.
     pub async fn confirm_link(
         &self,
         serial: &Serial,
@@ -377,7 +378,11 @@ impl Admin {
             return Ok(None);
         }
         let by = of_owner(&token, by);
-        self.prove_token(serial, typed, by).await.map(Some)
+        match self.prove_own(serial, typed, by).await {
+            // As where the key is taken over.
+            Err(AdminError::Refused(Reason::UserDisabled)) => Ok(None),
+            proven => proven.map(Some),
+        }
     }
 
     /// The token whose link has this code.

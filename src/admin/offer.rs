@@ -24,6 +24,7 @@ use crate::model::id::Serial;
 use crate::model::issue::{Quota, Way};
 use crate::model::kind::Kind;
 use crate::model::message::{Medium, mask};
+use crate::model::reason::Reason;
 use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::model::user::{Touched, User};
 use crate::otp::Code;
@@ -140,6 +141,23 @@ impl Admin {
             .await?;
         let (token, _) = self.token(&token.serial)?;
         Ok(token)
+    }
+
+    /// The same by its owner, of whom every answer is a decision, and on record.
+    pub(super) async fn prove_own(
+        &self,
+        serial: &Serial,
+        typed: &SecretString,
+        by: By,
+    ) -> Result<Token, AdminError> {
+        match self.prove_token(serial, typed, by.clone()).await {
+            Err(AdminError::Invalid { .. }) => {
+                let (token, _) = self.token(serial)?;
+                let why = (Purpose::Confirm, Reason::MalformedCode);
+                Err(self.refuse_code((&token.user, serial), why, &by).await?)
+            }
+            done => done,
+        }
     }
 
     /// Whether it was handed out by this; what needs no proof is in use then.

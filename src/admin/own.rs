@@ -15,11 +15,12 @@ use crate::model::message::Medium;
 use crate::model::reason::Reason;
 use crate::model::token::LifeCycle;
 use crate::model::user_key::UserKey;
-use crate::store::{By, Change, DeviceAct};
+use crate::store::{ADMINISTRATORS_ONLY, By, Change, DeviceAct};
 
 impl Admin {
     /// Suspends a token of the user and what else the same device carries, or all that are in use; returns how many.
-    /// Another's token, none and one that is not in use are not told apart.
+    /// Another's token, none and one that is not in use are not told apart. One that cannot be suspended keeps none of
+    /// the others in use.
     pub async fn suspend_own(
         &self,
         user: &UserKey,
@@ -34,7 +35,7 @@ impl Admin {
         });
         // Who has lost a telephone has lost all that is on it.
         let device = named.and_then(|token| token.device.as_ref());
-        let mut done = 0;
+        let (mut done, mut failed) = (0, None);
         for (token, _) in &view.tokens {
             let wanted = serial.is_none_or(|serial| token.serial == *serial)
                 || (device.is_some() && token.device.as_ref() == device);
@@ -42,13 +43,28 @@ impl Admin {
             if !wanted || token.user != *user || token.state_at(by.at) != LifeCycle::Active {
                 continue;
             }
-            self.suspend_token(&token.serial, None, by.clone()).await?;
-            done += 1;
+            let suspended = self.suspend_token(&token.serial, None, by.clone());
+            match suspended.await {
+                Ok(_) => done += 1,
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
         if serial.is_some() && done == 0 {
             return Err(AdminError::NotFound("token"));
         }
         Ok(done)
+    }
+
+    /// Suspends all tokens in use of a user, whoever asks; returns how many.
+    pub async fn suspend_all(&self, user: &UserKey, by: By) -> Result<usize, AdminError> {
+        if !by.may_change(user) {
+            return Err(AdminError::Conflict(ADMINISTRATORS_ONLY));
+        }
+        let user = self.core.store.named(user.clone())?;
+        self.suspend_own(&user, None, by).await
     }
 
     /// Another mail address (`Email`) or telephone number of the user whom the request proves.

@@ -7,7 +7,9 @@
 //!
 //! Invariants: anyone who has a token is proven by what the rule asks for, a code among it, never by less,
 //! and not by what an exception leaves out. A token that is suspended, or went within `factor_memory`,
-//! counts: then only a code that an operator gave (`branch_code`) stands in its place. A wrong proof is counted like a wrong login and looks like one. An
+//! counts: then only a code that an operator gave (`branch_code`) stands in its place. A proof is looked at as a
+//! login's is, where it is: a user who is disabled, or for whom no rule holds, proves nothing. A wrong proof is
+//! counted like a wrong login and looks like one, and every refusal is on record. An
 //! address that no operator put on record is taken only from who proves another token (capabilities C2).
 //!
 //! Threats: anyone who knows a password makes it the key to a token of their own. So `proof` is for users
@@ -18,11 +20,14 @@ use std::time::Duration;
 
 use crate::admin::Admin;
 use crate::admin::{AdminError, Enrol, Handed, NewToken, Offered};
-use crate::core::{CoreError, policy_of};
+use crate::core::{CoreError, called, policy_of};
+use crate::login::case::Case;
+use crate::login::demand::success;
 use crate::login::hashing::Place;
 use crate::login::match_issued::compare_issued;
-use crate::login::{LoginAnswer, LoginRequest, Presented, settle};
-use crate::model::attempt::{Attempt, Compared, Comparison, Evidence};
+use crate::login::round::Round;
+use crate::login::{LoginAnswer, LoginRequest, Presented, facts, settle};
+use crate::model::attempt::{Attempt, Compared, Comparison, Evidence, Note};
 use crate::model::audit::Purpose;
 use crate::model::credential::Knowledge;
 use crate::model::id::Serial;
@@ -34,10 +39,15 @@ use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::model::user::{Touched, User};
 use crate::model::user_key::UserKey;
 use crate::otp::{Algorithm, Digits, Period, recovery};
-use crate::policy::{Factor, Policy, StepUp};
+use crate::policy::split::Split;
+use crate::policy::{Factor, Policy, Rule, StepUp};
 use crate::secret::SecretString;
 use crate::store::{By, View};
 use crate::time::UnixTime;
+
+mod stock;
+
+pub(crate) use stock::lets_take;
 
 /// A token that a user asks for.
 #[derive(Clone, Debug)]
@@ -81,11 +91,14 @@ struct Proven {
 /// What is compared of a user.
 #[derive(Clone, Copy)]
 enum Asked<'a> {
-    /// What they know.
-    Known(&'a [Knowledge]),
+    /// What they know; no factor that is held is among these.
+    Known(&'a [Factor]),
     /// A code in addition; it is used up when it is right.
     Code(&'a Step),
 }
+
+/// What a client asks, by which policy and at which time.
+type AskedAt<'r, 'p> = (&'r LoginRequest<'r>, &'p Policy, UnixTime);
 
 impl Admin {
     /// Makes a token for the user who is proven by what the request presents.
@@ -106,7 +119,7 @@ impl Admin {
             let delay = self.login.schedule(request, policy.reject_delay);
             Ok(SelfService::Refused(delay))
         };
-        let Some(proven) = self.proven(request, policy, &wish).await? else {
+        let Some(proven) = self.proven(request, policy, wish.step_up.as_ref()).await? else {
             return refused();
         };
         let Some(key) = self.core.whose(request.client, request.user)? else {
@@ -145,24 +158,56 @@ impl Admin {
     ) -> Result<SelfService, AdminError> {
         let policies = self.core.policies();
         let policy = policy_of(request.client, &policies)?;
-        let refused = || {
-            let delay = self.login.schedule(request, policy.reject_delay);
-            Ok(SelfService::Refused(delay))
-        };
-        let found = self.core.store.token(serial)?;
+        let asked = (request, policy, self.core.window_time(request.at)?);
+        match self.awaited(asked, serial)? {
+            Ok(key) => {
+                let by = By::new(format!("user {key}"), (request.id, request.at));
+                match self.prove_own(serial, typed, by).await {
+                    Ok(token) => return Ok(SelfService::Proven(Box::new(token))),
+                    // It is on record.
+                    Err(AdminError::Refused(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Err(reason) => {
+                let note = Note {
+                    always: Some(format!("the first code of token {serial}")),
+                    ..Note::default()
+                };
+                let evidence = Evidence::Refused(reason);
+                let attempt = attempt(asked, None, (Purpose::Confirm, evidence));
+                self.refuse(None, Attempt { note, ..attempt }).await?;
+            }
+        }
+        let delay = self.login.schedule(request, policy.reject_delay);
+        Ok(SelfService::Refused(delay))
+    }
+
+    /// The user who asks, if a first code of this token is looked at; else why it is not.
+    fn awaited(
+        &self,
+        asked: AskedAt<'_, '_>,
+        serial: &Serial,
+    ) -> Result<Result<UserKey, Reason>, AdminError> {
+        let (request, _, at) = asked;
         let key = self.core.whose(request.client, request.user)?;
-        let (Some(key), Some((token, _))) = (key, found) else {
-            return refused();
+        let view = match &key {
+            Some(key) => self.core.store.view(key)?,
+            None => None,
         };
-        if token.user != key || token.state_at(request.at) != LifeCycle::Pending {
-            return refused();
+        let Some(view) = view else {
+            return Ok(Err(Reason::UnknownUser));
+        };
+        if let Err(reason) = rule_of(asked, &view) {
+            return Ok(Err(reason));
         }
-        let by = By::new(format!("user {key}"), (request.id, request.at));
-        match self.prove_token(serial, typed, by).await {
-            Ok(token) => Ok(SelfService::Proven(Box::new(token))),
-            Err(AdminError::Refused(_) | AdminError::Invalid { .. }) => refused(),
-            Err(error) => Err(error),
-        }
+        let mut tokens = view.tokens.iter().map(|(token, _)| token);
+        let named = tokens.find(|token| token.serial == *serial && token.user == view.user.key);
+        Ok(match named.map(|token| token.state_at(at)) {
+            Some(LifeCycle::Pending) => Ok(view.user.key),
+            Some(_) => Err(Reason::NotActive),
+            None => Err(Reason::NoToken),
+        })
     }
 
     async fn made(
@@ -216,7 +261,7 @@ impl Admin {
         &self,
         request: &LoginRequest<'_>,
         policy: &Policy,
-        wish: &Wish,
+        step_up: Option<&Step>,
     ) -> Result<Option<Proven>, AdminError> {
         let key = self.core.whose(request.client, request.user)?;
         let view = match &key {
@@ -226,7 +271,7 @@ impl Admin {
         let rules = &policy.enrolment;
         let held = view.map_or(Held::Never, |view| held(&view, policy, request.at));
         // It is compared, and used up, after this.
-        let vouched = wish.step_up.as_ref().is_some_and(|step| {
+        let vouched = step_up.is_some_and(|step| {
             step.way == StepUp::BranchCode && rules.step_up.contains(&StepUp::BranchCode)
         });
         let known_is_enough = match held {
@@ -235,12 +280,7 @@ impl Admin {
             Held::InUse => false,
         };
         if let Some(factors) = rules.proof.as_ref().filter(|_| known_is_enough) {
-            let which: Vec<Knowledge> = factors
-                .iter()
-                .copied()
-                .filter_map(Factor::knowledge)
-                .collect();
-            let known = self.settled(request, policy, Asked::Known(&which)).await?;
+            let known = self.settled(request, policy, Asked::Known(factors)).await?;
             return Ok(known.then_some(Proven { serial: None }));
         }
         let decided = self.login.authenticate(request).await?;
@@ -270,93 +310,127 @@ impl Admin {
             presented: request.presented.tidied(&mut room),
             ..*request
         };
-        let at = self.core.window_time(request.at)?;
+        let asked_at = (request, policy, self.core.window_time(request.at)?);
         // Before anything is known of the user, as for a login.
         let place = self.login.hasher.place(false, Some(request.holder()))?;
         let key = self.core.whose(request.client, request.user)?;
-        let shown = key
-            .as_ref()
-            .map_or_else(|| crate::core::shorten(request.user), ToString::to_string);
-        let (key, shown, place) = (key.as_ref(), &shown, &place);
+        let (key, place) = (key.as_ref(), &place);
         let gather = || async move {
-            let view = match key {
-                Some(key) => self.core.store.view(key)?,
-                None => None,
-            };
-            let evidence = match (view.filter(|view| !view.user.disabled), asked) {
-                (Some(view), Asked::Known(which)) => {
-                    self.known((request, policy), &view, which, place).await?
-                }
-                (Some(view), Asked::Code(step)) => code(request, &view, step),
-                (None, Asked::Known(which)) => {
-                    for _ in which {
-                        self.login.hasher.spend(place).await?;
-                    }
-                    Evidence::Refused(Reason::UnknownUser)
-                }
-                (None, Asked::Code(_)) => Evidence::Refused(Reason::UnknownUser),
-            };
-            let about = (request.id, at);
-            let attempt = Attempt {
-                deadline: request.deadline,
-                user: shown.clone(),
-                client: request.client.name.as_str().into(),
-                method: request.method.into(),
-                source: request.source,
-                lockout: policy.lockout,
-                ..Attempt::outside_login(about, request.channel, Purpose::Enrol, evidence)
-            };
+            let found = self.evidence(asked_at, key, asked, place).await?;
+            let attempt = attempt(asked_at, key, (Purpose::Enrol, found));
             Ok::<_, CoreError>((attempt, ()))
         };
         let (verdict, ()) = self.login.settle_with(key, true, gather).await?;
         Ok(verdict.decision == Decision::Accept)
     }
 
+    /// What is found of what is asked for.
+    async fn evidence(
+        &self,
+        asked_at: AskedAt<'_, '_>,
+        key: Option<&UserKey>,
+        asked: Asked<'_>,
+        place: &Place,
+    ) -> Result<Evidence, CoreError> {
+        let (request, policy, at) = asked_at;
+        let view = match key {
+            Some(key) => self.core.store.view(key)?,
+            None => None,
+        };
+        let found = match &view {
+            Some(view) => rule_of(asked_at, view).map(|rule| (view, rule)),
+            None => Err(Reason::UnknownUser),
+        };
+        match (found, asked) {
+            (Ok((view, rule)), Asked::Known(factors)) => {
+                let case = Case {
+                    request,
+                    policy,
+                    rule,
+                    at,
+                    least: 0,
+                };
+                self.known((case, view), factors, place).await
+            }
+            (Ok((view, _)), Asked::Code(step)) => Ok(code(asked_at, view, step)),
+            (Err(reason), Asked::Known(factors)) => {
+                self.miss(asked_at, (reason, factors.len()), place).await
+            }
+            (Err(reason), Asked::Code(_)) => Ok(Evidence::Refused(reason)),
+        }
+    }
+
     /// Compares what the user knows.
     async fn known(
         &self,
-        (request, policy): (&LoginRequest<'_>, &Policy),
-        view: &View,
-        asked: &[Knowledge],
+        (case, view): (Case<'_, '_>, &View),
+        factors: &[Factor],
         place: &Place,
     ) -> Result<Evidence, CoreError> {
-        let source = request.source.map(Source::from);
-        // Anyone who is blocked gets no hashing done, but waits as long.
-        if view
-            .state
-            .check(source, &policy.lockout, request.at)
-            .is_err()
-        {
-            for _ in asked {
-                self.login.hasher.wait(place).await?;
+        let asked_at = (case.request, case.policy, case.at);
+        let mut credentials = self.core.store.credentials(&view.user.key)?;
+        let elsewhere = self.core.directories.checking(&view.user).is_some();
+        if elsewhere {
+            // One that was set here, before the user followed the directory, opens nothing.
+            credentials.password = None;
+        }
+        let missing = factors.iter().find_map(|factor| match factor {
+            Factor::Pin if credentials.pin.is_none() => Some(Reason::NoPin),
+            Factor::Password if credentials.password.is_none() && !elsewhere => {
+                Some(Reason::NoPassword)
             }
-            return Ok(Evidence::Refused(Reason::Locked));
+            _ => None,
+        });
+        if let Some(reason) = missing {
+            return self.miss(asked_at, (reason, factors.len()), place).await;
         }
-        let credentials = self.core.store.credentials(&view.user.key)?;
-        let mut knowledge = Vec::new();
-        for which in asked {
-            let text = presented(request.presented, *which);
-            let text = text.filter(|text| !text.expose().is_empty());
-            let right = match (text, credentials.get(*which)) {
-                (Some(text), Some(verifier)) => {
-                    let hash = verifier.hash.clone();
-                    let right = self.login.hasher.verify(place, text.clone(), hash).await?;
-                    // One that an operator set is changed before it opens anything.
-                    right && !verifier.must_change
-                }
-                _ => {
-                    self.login.hasher.spend(place).await?;
-                    false
-                }
-            };
-            knowledge.push((*which, right));
-        }
+        let typed = |which| presented(case.request.presented, which);
+        let parts = Split {
+            password: typed(Knowledge::Password),
+            pin: typed(Knowledge::Pin),
+            code: None,
+        };
+        let round = Round::new(factors, factors.len(), parts);
+        let mut outdated = Vec::new();
+        let known = self.login.proves(
+            (case, view),
+            &credentials,
+            &round,
+            &mut outdated,
+            (None, Some(place)),
+        );
+        let knowledge = match known.await? {
+            Ok(knowledge) => knowledge,
+            Err(reason) => return self.miss(asked_at, (reason, factors.len()), place).await,
+        };
         Ok(Evidence::Compared(Compared {
             credentials: Some(credentials.revision),
             knowledge,
             tokens: None,
+            // One that an operator set is changed before it opens anything.
+            success: success(factors, None, &credentials),
             ..settle::compared(view, Vec::new())
         }))
+    }
+
+    /// A refusal, after about the work of so many comparisons. Anyone who is blocked gets no hashing done, but waits
+    /// as long.
+    async fn miss(
+        &self,
+        (request, policy, at): AskedAt<'_, '_>,
+        (reason, comparisons): (Reason, usize),
+        place: &Place,
+    ) -> Result<Evidence, CoreError> {
+        let source = request.source.map(Source::from);
+        let blocked = match reason {
+            Reason::Locked | Reason::Throttled | Reason::SourceBlocked => true,
+            reason if reason.is_guess() => self.login.source_blocked(policy, source, at)?,
+            _ => false,
+        };
+        for _ in 0..comparisons {
+            self.login.spend(Some(place), blocked).await?;
+        }
+        Ok(Evidence::Refused(reason))
     }
 
     /// Refuses an address that no one but the asker vouches for.
@@ -451,13 +525,40 @@ fn counts(token: &Token, state: &TokenState, way: StepUp, at: UnixTime) -> bool 
     token.kind == kind && token.state_at(at) == LifeCycle::Active && fits
 }
 
+/// The rule that holds for a user: one who is disabled, or for whom none does, proves nothing.
+fn rule_of<'p>((request, policy, at): AskedAt<'_, 'p>, view: &View) -> Result<&'p Rule, Reason> {
+    if view.user.disabled {
+        return Err(Reason::UserDisabled);
+    }
+    let rule = policy.decide(&facts(request, view, at)).rule();
+    rule.ok_or(Reason::NoRule)
+}
+
+/// What a client has presented for something else than a login; without `user` in the name that it was asked for.
+fn attempt(
+    (request, policy, at): AskedAt<'_, '_>,
+    user: Option<&UserKey>,
+    (purpose, evidence): (Purpose, Evidence),
+) -> Attempt {
+    let typed = || called(request.client, request.user);
+    Attempt {
+        deadline: request.deadline,
+        user: user.map_or_else(typed, UserKey::joined),
+        client: request.client.name.as_str().into(),
+        method: request.method.into(),
+        source: request.source,
+        lockout: policy.lockout,
+        ..Attempt::outside_login((request.id, at), request.channel, purpose, evidence)
+    }
+}
+
 /// Compares the code in addition with all tokens that give such codes.
-fn code(request: &LoginRequest<'_>, view: &View, step: &Step) -> Evidence {
+fn code((request, _, at): AskedAt<'_, '_>, view: &View, step: &Step) -> Evidence {
     let client = Some(request.client.name.as_str());
     let usable = view
         .tokens
         .iter()
-        .filter(|(token, state)| counts(token, state, step.way, request.at));
+        .filter(|(token, state)| counts(token, state, step.way, at));
     let tidy = step.code.without_blanks();
     let typed = tidy.as_ref().unwrap_or(&step.code).expose();
     let compare =
@@ -469,12 +570,15 @@ fn code(request: &LoginRequest<'_>, view: &View, step: &Step) -> Evidence {
     Evidence::Compared(settle::compared(view, tokens))
 }
 
-const fn presented(presented: Presented<'_>, which: Knowledge) -> Option<&SecretString> {
-    match (presented, which) {
+/// What was typed into a field of its own; an empty one is none.
+fn presented(presented: Presented<'_>, which: Knowledge) -> Option<&str> {
+    let typed = match (presented, which) {
         (Presented::Fields { pin, .. }, Knowledge::Pin) => pin,
         (Presented::Fields { password, .. }, Knowledge::Password) => password,
         (Presented::Passcode(_) | Presented::Response(_), _) => None,
-    }
+    };
+    let typed = typed.map(SecretString::expose);
+    typed.filter(|typed| !typed.is_empty())
 }
 
 fn words(ways: &[StepUp]) -> String {

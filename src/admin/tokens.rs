@@ -4,12 +4,12 @@ use crate::admin::Admin;
 use crate::admin::{AdminError, Goal, check_state, check_synchronised, invalid, missing};
 use crate::core::CoreError;
 use crate::login::{match_otp, settle};
-use crate::model::attempt::{Attempt, Comparison, DriftRule, Evidence};
+use crate::model::attempt::{Attempt, Comparison, DriftRule, Evidence, Note};
 use crate::model::audit::{Channel, Purpose};
 use crate::model::enrolment::Enrolment;
 use crate::model::id::Serial;
 use crate::model::kind::Kind;
-use crate::model::reason::Decision;
+use crate::model::reason::{Decision, Reason};
 use crate::model::token::{LifeCycle, Moving, Token, TokenState};
 use crate::model::user_key::UserKey;
 use crate::otp::throttle::Lockout;
@@ -219,7 +219,7 @@ impl Admin {
 
     /// The limits of codes that are presented outside a login, where no client's policy applies: the
     /// strictest of those that clients name, or this would be a way round them.
-    fn strictest_lockout(&self) -> Lockout {
+    pub(super) fn strictest_lockout(&self) -> Lockout {
         let (policies, clients) = (self.core.policies(), self.core.clients.all());
         let own = policies.resolve(None).map(|policy| policy.lockout);
         let named = clients.iter().map(|client| client.policy.as_deref());
@@ -236,7 +236,8 @@ impl Admin {
         )
     }
 
-    /// Consumes a code outside a login, through the same transition as a login.
+    /// Consumes a code outside a login, through the same transition as a login. None of a disabled
+    /// user is looked at, also from an administrator.
     pub(super) async fn present(
         &self,
         serial: &Serial,
@@ -245,10 +246,8 @@ impl Admin {
         compare: impl Fn(&Token, &TokenState, UnixTime) -> Result<Comparison, AdminError> + Sync,
     ) -> Result<(Token, TokenState), AdminError> {
         let at = self.core.window_time(by.at)?;
-        let lockout = self.strictest_lockout();
-        let client = by.actor.as_str();
         let (token, _) = self.token(serial)?;
-        let (user, compare) = (&token.user, &compare);
+        let (user, compare, by) = (&token.user, &compare, &by);
         // A wrong code counts: who may not change the people of the console does not lock them either.
         if !by.may_change(user) {
             return Err(AdminError::Conflict(ADMINISTRATORS_ONLY));
@@ -265,16 +264,13 @@ impl Admin {
             let mut tokens = view.tokens.iter();
             let found = tokens.find(|(token, _)| token.serial == *serial);
             let (token, state) = found.ok_or(CoreError::Contended)?;
-            let comparison = compare(token, state, at)?;
-            let evidence = Evidence::Compared(settle::compared(&view, vec![comparison]));
-            let attempt = Attempt {
-                deadline: at.plus(ADMIN_DEADLINE),
-                user: user.to_string(),
-                client: client.into(),
-                method: "admin".into(),
-                lockout,
-                ..Attempt::outside_login((by.request, at), Channel::Admin, purpose, evidence)
+            let evidence = if view.user.disabled {
+                Evidence::Refused(Reason::UserDisabled)
+            } else {
+                let comparison = compare(token, state, at)?;
+                Evidence::Compared(settle::compared(&view, vec![comparison]))
             };
+            let attempt = self.presented((user, serial), (purpose, evidence), (by, at));
             Ok::<_, AdminError>((attempt, token.clone()))
         };
         let (verdict, token) = self.login.settle_with(Some(user), true, gather).await?;
@@ -283,6 +279,55 @@ impl Admin {
             (Decision::Accept, Some((_, state))) => Ok((token, state)),
             _ => Err(AdminError::Refused(verdict.reason)),
         }
+    }
+
+    /// What is presented of a token outside a login.
+    fn presented(
+        &self,
+        (user, serial): (&UserKey, &Serial),
+        (purpose, evidence): (Purpose, Evidence),
+        (by, at): (&By, UnixTime),
+    ) -> Attempt {
+        let refused = matches!(evidence, Evidence::Refused(_));
+        Attempt {
+            deadline: at.plus(ADMIN_DEADLINE),
+            user: user.to_string(),
+            client: by.actor.as_str().into(),
+            method: "admin".into(),
+            note: Note {
+                // A refusal names no token by itself.
+                always: refused.then(|| format!("token {serial}")),
+                ..Note::default()
+            },
+            lockout: self.strictest_lockout(),
+            ..Attempt::outside_login((by.request, at), Channel::Admin, purpose, evidence)
+        }
+    }
+
+    /// Refuses, on record, what is presented of a token outside a login. Nothing of it is used up.
+    pub(super) async fn refuse_code(
+        &self,
+        (user, serial): (&UserKey, &Serial),
+        (purpose, reason): (Purpose, Reason),
+        by: &By,
+    ) -> Result<AdminError, AdminError> {
+        let at = self.core.window_time(by.at)?;
+        let evidence = Evidence::Refused(reason);
+        let attempt = self.presented((user, serial), (purpose, evidence), (by, at));
+        let reason = self.refuse(Some(user), attempt).await?;
+        Ok(AdminError::Refused(reason))
+    }
+
+    /// Puts a refusal on record; returns its reason.
+    pub(super) async fn refuse(
+        &self,
+        user: Option<&UserKey>,
+        attempt: Attempt,
+    ) -> Result<Reason, AdminError> {
+        let attempt = &attempt;
+        let gather = || async move { Ok::<_, CoreError>((attempt.clone(), ())) };
+        let (verdict, ()) = self.login.settle_with(user, gather).await?;
+        Ok(verdict.reason)
     }
 }
 

@@ -38,7 +38,8 @@ calls! {
 
     /// Audit records as they become durable, one JSON document a line.
     ///
-    /// A listener that is too slow misses records and gets `{"missed":N}` in their place.
+    /// A listener that is too slow misses records and gets `{"missed":N}` in their place. What is sent ends with the
+    /// key that asked for it.
     TailAudit = tail_audit: GET "/v1/admin/audit/tail" in "audit" for AUDITOR,
         200 "Until the connection is closed": AuditRecord => media(&["application/x-ndjson"]);
 }

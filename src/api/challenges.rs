@@ -14,7 +14,8 @@ calls! {
     /// Begins a round: sends a code, draws the cells of a card, or shows digits that the person sends.
     ///
     /// The answer looks the same whether or not there is such a user or telephone. An earlier code that
-    /// is still good stays good when no further message may leave. A retry with the same `Idempotency-Key` begins
+    /// is still good stays good when no further message may leave, at the client that asked for it: a round that
+    /// another client begins meanwhile cannot be finished. A retry with the same `Idempotency-Key` begins
     /// nothing: it gets the first answer.
     BeginChallenge = begin: POST "/v1/challenges" in "verify" for Access::Verify,
         body ChallengeRequest,
@@ -22,8 +23,8 @@ calls! {
 
     /// How a round stands, or a challenge of `POST /v1/verify`.
     ///
-    /// `accepted` means of an inbound round that the person answered on the other channel; that alone is no
-    /// login. The login is finished by `POST /v1/verify` with this challenge, which consumes the answer once.
+    /// `accepted` means of an inbound round that the person answered on the other channel in this round; that alone
+    /// is no login. The login is finished by `POST /v1/verify` with this challenge, which consumes the answer once.
     /// Of other challenges it means that the right answer came by `POST /v1/verify`. With `Prefer: status`
     /// `accepted` is 200 and everything else 401. `POST /v1/challenges` decides nothing: for any name it is
     /// 201, or for any name a failure.

@@ -28,7 +28,8 @@ calls! {
 pub struct ExplainLogin {
     /// `name`, `name@realm` or `DOMAIN\name`.
     pub user: String,
-    /// Which client would ask; `local`: an administrator on the server.
+    /// Which client would ask; `local`: an administrator on the server; `console`, `self-service`: the pages of the
+    /// server.
     pub client: String,
     /// When (RFC 3339); now when absent.
     #[serde(skip_serializing_if = "Option::is_none")]

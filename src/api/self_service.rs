@@ -25,6 +25,8 @@ calls! {
         ]);
 
     /// Proves a pending token of a user by its first right code, which is thereby used up.
+    ///
+    /// What is refused, for whatever cause, is answered as a rejected verification.
     ConfirmOwnToken = confirm_own_token: POST "/v1/enrolments/{serial}/confirm" in "enrolments"
         for Access::Verify,
         at TokenSerial, query Answered, body EnrolmentConfirm,
@@ -136,7 +138,7 @@ pub enum EnrolmentConfirmed {
         /// Names the request in the audit.
         request_id: String,
     },
-    /// The code was not right. The cause is in the audit only.
+    /// The code is not taken. The cause is in the audit only.
     Reject {
         /// Names the request in the audit.
         request_id: String,

@@ -81,6 +81,8 @@ calls! {
 
     /// Gives a token in stock to a user: pending until the user's first right code, or in use at once where two
     /// consecutive codes of it are given, or `active` says so.
+    ///
+    /// Where codes are given and refused it stays in stock.
     AssignToken = assign_token: POST "/v1/admin/tokens/{serial}/assign" in "tokens" for OPERATOR,
         at TokenSerial, body Assign,
         200 "Assigned": Token, etag revision => if_match();

@@ -38,7 +38,7 @@ pub(super) struct Explain {
     /// What would happen to this user
     #[arg(long, group = "question", requires = "client")]
     user: Option<String>,
-    /// The client that would ask; `local`: an administrator on the server
+    /// The client that would ask; `local`: an administrator on the server; `console`, `self-service`: the server's pages
     #[arg(long, value_name = "NAME", conflicts_with = "reasons")]
     client: Option<String>,
     /// At this time: 2026-11-20T10:00, the next 03:00 or `sat 03:00` (local time), or 2h for in two hours

@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use arc_swap::ArcSwap;
@@ -25,6 +26,8 @@ pub struct Clients {
     lessons: RwLock<HashSet<(String, IpAddr)>>,
     /// Which secret an address used last, of clients that have two.
     uses: Mutex<HashMap<(String, IpAddr), (bool, UnixTime)>>,
+    /// When each client was last known by its secret or key, in milliseconds: since the daemon started.
+    seen: RwLock<HashMap<String, AtomicU64>>,
     /// One reload after the other: an older set never replaces a newer one.
     reloading: tokio::sync::Mutex<()>,
 }
@@ -39,6 +42,7 @@ impl Clients {
             listeners: Mutex::default(),
             lessons: RwLock::new(lessons),
             uses: Mutex::default(),
+            seen: RwLock::default(),
             reloading: tokio::sync::Mutex::default(),
         })
     }
@@ -51,6 +55,10 @@ impl Clients {
         let listeners = self.listeners.lock().expect(UNPOISONED);
         *self.lessons.write().expect(UNPOISONED) = fresh.lessons.into_inner().expect(UNPOISONED);
         self.all.store(Arc::clone(&all));
+        let names: HashSet<&str> = all.iter().map(|client| client.name.as_str()).collect();
+        let mut seen = self.seen.write().expect(UNPOISONED);
+        seen.retain(|name, _| names.contains(name.as_str()));
+        drop(seen);
         listeners.iter().for_each(|listener| listener(&all));
         Ok(())
     }
@@ -82,13 +90,43 @@ impl Clients {
                 found = Some(Arc::clone(client));
             }
         }
+        if let Some(client) = &found {
+            self.asked(&client.name, now);
+        }
         found
+    }
+
+    /// Notes that a client has asked, with its secret or key.
+    pub fn asked(&self, client: &str, now: UnixTime) {
+        if let Some(seen) = self.seen.read().expect(UNPOISONED).get(client) {
+            seen.store(now.as_millis(), Ordering::Relaxed);
+            return;
+        }
+        let mut all = self.seen.write().expect(UNPOISONED);
+        all.insert(client.to_owned(), AtomicU64::new(now.as_millis()));
+    }
+
+    /// When a client that was made then asked last; none where it has not since the daemon started.
+    pub fn last_asked(&self, client: &str, made: UnixTime) -> Option<UnixTime> {
+        let all = self.seen.read().expect(UNPOISONED);
+        let seen = all.get(client)?.load(Ordering::Relaxed);
+        // One of its name before it is another.
+        Some(UnixTime::from_millis(seen)).filter(|seen| *seen >= made)
     }
 
     /// Whether this address of a client with `require = auto` is known to sign its requests.
     pub fn has_lesson(&self, client: &str, address: IpAddr) -> bool {
         let lessons = self.lessons.read().expect(UNPOISONED);
         !lessons.is_empty() && lessons.contains(&(client.to_owned(), address))
+    }
+
+    /// The addresses of a client that are known to sign their requests, in order.
+    pub fn lessons_of(&self, client: &str) -> Vec<IpAddr> {
+        let lessons = self.lessons.read().expect(UNPOISONED);
+        let own = lessons.iter().filter(|(name, _)| name == client);
+        let mut own: Vec<IpAddr> = own.map(|(_, address)| *address).collect();
+        own.sort_unstable();
+        own
     }
 
     /// Notes which of a client's two secrets an address used.

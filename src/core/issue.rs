@@ -172,6 +172,11 @@ impl Core {
                     wanted.client,
                     text.expose(),
                 ),
+                // The answer of a card is good at every client.
+                client: wanted
+                    .client
+                    .filter(|_| pair.is_none())
+                    .map(|client| issued::client_mark(&token.key, client)),
                 pair,
                 life: wanted.life,
                 message: wanted.message.clone(),

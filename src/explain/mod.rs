@@ -31,7 +31,7 @@ use crate::login::demand::{slots, success};
 use crate::login::{LoginRequest, Presented, attributes, facts};
 use crate::model::attempt::Success;
 use crate::model::audit::Channel;
-use crate::model::client::{Access, Client, LOCAL};
+use crate::model::client::{Access, Client};
 use crate::model::credential::Credentials;
 use crate::model::id::{RequestId, Serial};
 use crate::model::method::{is_taken, shows_text};
@@ -84,13 +84,8 @@ impl Explain {
 
     /// What would happen.
     pub fn foresee(&self, supposed: Supposed<'_>) -> Result<Explanation, AdminError> {
-        let client = match supposed.client {
-            LOCAL => Client::without_record(LOCAL),
-            name => self
-                .core
-                .client(name)
-                .ok_or(AdminError::NotFound("client"))?,
-        };
+        let client = self.client(supposed.client);
+        let client = client.ok_or(AdminError::NotFound("client"))?;
         let (channel, rounds) = speaks(&client);
         let usual = match channel {
             Channel::Radius => "pap",
@@ -138,20 +133,40 @@ impl Explain {
         })
     }
 
+    /// A client as it is now, or one of the server's own.
+    fn client(&self, name: &str) -> Option<Client> {
+        Client::own(name).or_else(|| self.core.client(name))
+    }
+
+    /// What the user knows that counts: as for a login ([`Login::bound_to`]), whatever a rule asks for.
+    fn known(&self, view: &View) -> Result<Credentials, CoreError> {
+        let mut credentials = self.core.store.credentials(&view.user.key)?;
+        if self.core.directories.checking(&view.user).is_some() {
+            credentials.password = None;
+        }
+        Ok(credentials)
+    }
+
     fn situation(&self, frame: Frame<'_>) -> Result<Situation, CoreError> {
         let request = frame.request;
-        let key = self.core.whose(request.client, request.user)?;
-        let view = match &key {
+        let meant = self.core.whose(request.client, request.user)?;
+        let named = request.client.key(request.user).ok();
+        // What a client without a record was bound to is not known, and an administrator is bound to nothing.
+        let unbound = frame.known && request.client.realm.is_none();
+        let barred = unbound && meant.is_none() && named.is_some();
+        let key = meant.or(named);
+        let view = match key.as_ref().filter(|_| !barred) {
             Some(key) => self.core.store.view(key)?,
             None => None,
         };
         let credentials = match &view {
-            Some(view) => self.core.store.credentials(&view.user.key)?,
+            Some(view) => self.known(view)?,
             None => Credentials::default(),
         };
         let name = (key.as_ref()).map_or_else(|| shorten(request.user), ToString::to_string);
         let user = view.as_ref().map(|view| &view.user);
         let mut situation = Situation::new(frame, name, user, credentials);
+        situation.barred = barred;
         if let (Some(key), None) = (&key, &view) {
             let others = self.core.store.namesakes(key)?;
             situation.namesakes = others.iter().map(ToString::to_string).collect();

@@ -353,6 +353,11 @@ fn of_reason(reason: Reason, situation: &Situation) -> Vec<Next> {
     }
 }
 
+/// What to do about a name of the console at another client.
+const CONSOLE_ONLY: &str = "People of the console (realm `console`) sign in to the console only: at every \
+                            other client they are unknown. For other logins let the person use a user \
+                            of another realm.";
+
 /// What to do where a login was to be finished too early.
 const EARLY: &str =
     "The application asks too early: it polls `GET /v1/challenges/{id}` until it says `accepted`.";
@@ -673,6 +678,9 @@ fn must_change(situation: &Situation) -> Vec<Next> {
 
 fn unknown(situation: &Situation) -> Vec<Next> {
     let user = situation.name();
+    if situation.barred {
+        return vec![say(CONSOLE_ONLY)];
+    }
     if situation.user.is_some() {
         return vec![say("The user was made since: try again.")];
     }

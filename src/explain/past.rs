@@ -10,7 +10,7 @@ use crate::explain::situation::{Decider, Situation};
 use crate::explain::{ACTIONS, Explain, Frame, next, question, rules, speaks, word};
 use crate::login::LoginRequest;
 use crate::model::audit::{AuditRecord, ChangeEvent, DecisionEvent, Event, Purpose};
-use crate::model::client::{Client, LOCAL};
+use crate::model::client::Client;
 use crate::model::id::RequestId;
 use crate::model::kind::Kind;
 use crate::model::reason::{Decision, Reason};
@@ -111,12 +111,9 @@ impl Explain {
     ) -> Result<(Situation, Option<&'p Policy>), CoreError> {
         let mut notes = Vec::new();
         let login = event.purpose == Purpose::Login;
-        let (client, known) = match self.core.client(&event.client) {
+        let (client, known) = match self.client(&event.client) {
             Some(client) => (client, true),
-            None => (
-                Client::without_record(&event.client),
-                &*event.client == LOCAL,
-            ),
+            None => (Client::without_record(&event.client), false),
         };
         if login && !known {
             notes.push(format!("There is no client {} any more.", event.client));

@@ -21,6 +21,9 @@ pub(super) struct Situation {
     pub(super) user: Option<User>,
     /// What the user knows.
     pub(super) credentials: Credentials,
+    /// Whether the name is of the console, and the client is not: it is no user's there, whether or not it has a
+    /// record.
+    pub(super) barred: bool,
     /// Users of the same name in other realms, where there is no record.
     pub(super) namesakes: Vec<String>,
     /// Kinds of tokens that prove the held factor.
@@ -112,6 +115,7 @@ impl Situation {
             at: request.at,
             user: user.cloned(),
             credentials,
+            barred: false,
             namesakes: Vec::new(),
             kinds: Vec::new(),
             tokens: Vec::new(),

@@ -13,15 +13,16 @@ use crate::login::Login;
 use crate::login::candidates::{Slot, is_other};
 use crate::login::case::Case;
 use crate::login::challenge::{Factors, Opened, Stage, Ticket};
-use crate::login::demand::{Demand, remaining, slots, success};
+use crate::login::demand::{Demand, remaining, slots_left, success};
 use crate::login::hashing::Place;
 use crate::login::opened::{began_at, other_rule};
 use crate::login::read::{Read, Refusal};
 use crate::login::response::Told;
 use crate::login::round::{Round, is_match};
 use crate::login::{LoginRequest, Presented, Response, challenge, facts, match_otp};
-use crate::model::attempt::{Compared, Comparison, Evidence, Note, Waived};
+use crate::model::attempt::{Compared, Comparison, Evidence, Note, Proven, Waived};
 use crate::model::credential::{Credentials, Knowledge};
+use crate::model::id::Serial;
 use crate::model::kind::Kind;
 use crate::model::method::is_taken;
 use crate::model::reason::Reason;
@@ -30,7 +31,7 @@ use crate::model::user_key::UserKey;
 use crate::model::user_state::Answered;
 use crate::otp::throttle::Blocked;
 use crate::otp::{Code, yubikey};
-use crate::policy::{Factor, Policy, Present, Rule};
+use crate::policy::{Factor, Policy, Present, Rule, adds};
 use crate::secret::SecretString;
 use crate::store::View;
 use crate::time::UnixTime;
@@ -49,6 +50,15 @@ pub(crate) struct Assessment<'p> {
     pub(crate) began_at: Option<Source>,
     /// Where the login stands; `None`: nothing was compared.
     pub(crate) progress: Option<Box<Progress<'p>>>,
+}
+
+impl Assessment<'_> {
+    /// Enters whether only a code was asked for: what is refused then is no guess.
+    pub(crate) fn wished(&mut self, wish: bool) {
+        if let Evidence::Missed { typed, .. } = &mut self.evidence {
+            *typed = !wish;
+        }
+    }
 }
 
 impl Refusal {
@@ -85,6 +95,11 @@ pub(crate) struct Progress<'p> {
     pub(crate) send: Option<Factor>,
     /// Whether the held factor was answered on another channel.
     pub(crate) elsewhere: bool,
+    /// Whether a held factor that is right adds to what is known, of this round once it is entered.
+    pub(crate) adds: bool,
+    /// The tokens whose codes were right in earlier rounds, and in this one once it is entered, in the order of
+    /// their serials.
+    pub(crate) held: Vec<Proven>,
     /// Assurance that was asked for when the login began.
     pub(crate) least: u8,
     /// How it came to its next challenge.
@@ -97,6 +112,22 @@ pub(crate) struct Progress<'p> {
 }
 
 impl Progress<'_> {
+    /// Enters the token whose code was right in this round.
+    pub(crate) fn enter(&mut self, serial: Option<&Serial>) {
+        let mut tokens = self.view.tokens.iter().map(|(token, _)| token);
+        let Some(token) = tokens.find(|token| Some(&token.serial) == serial) else {
+            return;
+        };
+        self.adds |= !self.elsewhere && adds(token.kind);
+        // Where nothing follows, nothing is sealed.
+        let known = self.held.iter().any(|held| held.serial == token.serial);
+        if self.next.is_some() && !known {
+            self.held.push(Proven::of(token));
+            self.held
+                .sort_unstable_by(|one, other| one.serial.cmp(&other.serial));
+        }
+    }
+
     /// What the user knows, of what is right when this round is.
     pub(crate) fn proven(&self) -> Vec<Knowledge> {
         let passed = self.factors.iter().copied();
@@ -123,10 +154,10 @@ struct Step {
 }
 
 impl Step {
-    fn assessment<'p>(
+    fn assessed<'p>(
         self,
         case: Case<'_, 'p>,
-        view: Box<View>,
+        (view, opened): (Box<View>, Option<&Opened>),
         credentials: Credentials,
         demand: Demand<'p>,
     ) -> Assessment<'p> {
@@ -151,6 +182,8 @@ impl Step {
             next: self.next,
             send: self.send,
             elsewhere: self.elsewhere,
+            adds: opened.is_some_and(|one| one.inside.adds),
+            held: opened.map(|one| one.held.clone()).unwrap_or_default(),
             least: case.least().unwrap_or_default(),
             stage: self.stage,
             credentials,
@@ -248,10 +281,11 @@ impl Login {
                 return missed(by_request, refusal).await;
             }
         };
-        let Some(rule) = opened.map_or(by_request, |(_, rule)| Some(rule)) else {
+        let (opened, began) = opened.unzip();
+        let Some(rule) = began.or(by_request) else {
             return missed(None, Reason::NoRule.into()).await;
         };
-        let opened = opened.map(|(opened, _)| opened);
+        let opened = opened.as_ref();
         let inside = opened.map(|opened| opened.inside).unwrap_or_default();
         let began_at = began_at(request, &view, inside);
         let request = &LoginRequest {
@@ -293,7 +327,7 @@ impl Login {
         &self,
         case: Case<'_, 'p>,
         view: Box<View>,
-        opened: Option<Opened>,
+        opened: Option<&Opened>,
         place: Option<&Place>,
     ) -> Result<Result<Assessment<'p>, Refusal>, CoreError> {
         let Presented::Response(Some(response)) = case.request.presented else {
@@ -323,14 +357,14 @@ impl Login {
         case: Case<'_, '_>,
         response: &dyn Response,
         view: &View,
-        opened: Option<Opened>,
+        opened: Option<&Opened>,
     ) -> Result<Result<Told, Refusal>, CoreError> {
         let credentials = self.bound_to(case.rule, view)?;
         let passed = opened.map_or_else(Factors::default, |one| one.inside.passed);
         let outage = self.relief(case.rule, case.at)?;
         let demand = self.demand(case, view, passed, &credentials, outage.as_ref());
         // What the user could never prove is refused where it is compared.
-        let Ok(slots) = slots(case, view, &credentials, &demand) else {
+        let Ok(slots) = slots_left(case, view, &credentials, &demand, opened) else {
             return Ok(Ok(Told::nothing()));
         };
         let remaining = remaining(&demand.factors, passed);
@@ -345,7 +379,7 @@ impl Login {
         &self,
         case: Case<'_, 'p>,
         view: Box<View>,
-        opened: Option<Opened>,
+        opened: Option<&Opened>,
         place: Option<&Place>,
     ) -> Result<Result<Assessment<'p>, Refusal>, CoreError> {
         let credentials = self.bound_to(case.rule, &view)?;
@@ -353,7 +387,7 @@ impl Login {
         let outage = self.relief(case.rule, case.at)?;
         let demand = self.demand(case, &view, passed, &credentials, outage.as_ref());
         let refused = |reason| Ok(Err(Refusal::new(reason, demand.waived.clone(), None)));
-        let slots = match slots(case, &view, &credentials, &demand) {
+        let slots = match slots_left(case, &view, &credentials, &demand, opened) {
             Ok(slots) => slots,
             Err(reason) => return refused(reason),
         };
@@ -409,7 +443,7 @@ impl Login {
             answers: answers.map(|opened| case.answer(opened, ticket.as_ref())),
         };
         drop((slots, remaining));
-        Ok(Ok(step.assessment(case, view, credentials, demand)))
+        Ok(Ok(step.assessed(case, (view, opened), credentials, demand)))
     }
 
     /// The code, made on the other channel, that this challenge was begun with.
@@ -464,8 +498,9 @@ impl Login {
         place: Option<&Place>,
     ) -> Result<Assessment<'p>, CoreError> {
         let source = request.source.map(Source::from);
+        let reason = refusal.reason;
         // For a blocked user nothing is hashed, since the pool is shared; the answer waits as long.
-        let blocked = match refusal.reason {
+        let blocked = match reason {
             Reason::Locked | Reason::Throttled | Reason::SourceBlocked => true,
             reason if reason.is_guess() => self.source_blocked(policy, source, at)?,
             _ => false,
@@ -484,7 +519,13 @@ impl Login {
             }
         }
         self.spend_rest(request, policy, (place, blocked)).await?;
-        Ok(refusal.by(rule))
+        Ok(Assessment {
+            evidence: Evidence::Missed {
+                reason,
+                typed: true,
+            },
+            ..refusal.by(rule)
+        })
     }
 }
 

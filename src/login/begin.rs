@@ -4,8 +4,9 @@
 //! Invariants: an answer is the same whether or not there is such a user, token or telephone: what
 //! cannot be begun is a round that cannot be finished (threats T12). Why is in the audit. It leaves on
 //! the schedule of rejects, and each one costs one commit; where that fails there is no answer for any
-//! name. How a round stands says only what someone with the right code brought about: whether wrong
-//! ones are counted depends on who is a user.
+//! name. How a round stands says only what someone with the right code brought about in it: whether wrong
+//! ones are counted depends on who is a user. A code is for one client: where it was asked for at another
+//! one a moment before, the round cannot be finished.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::core::{CoreError, policy_of, shorten};
 use crate::login::Login;
 use crate::login::candidates::Slot;
 use crate::login::case::Case;
-use crate::login::challenge::{Behind, Factors, Stage, Ticket};
+use crate::login::challenge::{Behind, Reached, Stage, Ticket};
 use crate::login::prompt::prompt;
 use crate::login::{Challenged, LoginRequest, challenge, facts};
 use crate::model::issue::{IssueRefusal, Way};
@@ -23,6 +24,7 @@ use crate::model::reason::Reason;
 use crate::model::token::{Token, TokenState};
 use crate::model::user_key::UserKey;
 use crate::notice::Text;
+use crate::otp::issued::client_mark;
 use crate::policy::{Factor, Policy, Rule};
 use crate::secret::{SecretString, random};
 use crate::store::{By, Change, View};
@@ -182,7 +184,7 @@ impl Login {
         };
         let at = self.core.window_time(self.core.now())?;
         let right = match behind {
-            Behind::Begun => self.is_answered(&ticket, at)?,
+            Behind::Begun => self.is_answered(&ticket, id, at)?,
             Behind::Login => self.is_right(&ticket)?,
         };
         Ok(Some(if right {
@@ -194,19 +196,20 @@ impl Login {
         }))
     }
 
-    /// Whether the code that a round was begun with was given back.
-    fn is_answered(&self, ticket: &Ticket, at: UnixTime) -> Result<bool, CoreError> {
+    /// Whether the code that a round was begun with was given back in this round: several may ask for one code.
+    fn is_answered(&self, ticket: &Ticket, id: &str, at: UnixTime) -> Result<bool, CoreError> {
         let found = match ticket.serial.parse() {
             Ok(serial) => self.core.store.token(&serial)?,
             Err(_) => None,
         };
+        let this = challenge::mark(id);
         Ok(found.is_some_and(|(_, state)| {
             let last = state.moving.last;
             let live = state.issued.filter(|issued| issued.number == ticket.number);
             match live {
                 Some(issued) if issued.is_spent() => false,
                 Some(issued) if issued.is_open(last, at) => issued.answered,
-                _ => last == Some(ticket.number),
+                _ => last == Some(ticket.number) && state.round.is_some() && state.round == this,
             }
         }))
     }
@@ -321,11 +324,18 @@ impl Login {
                 .send_code(found, view.user.language, wanted)
                 .await?
         };
-        // What was sent a moment ago is still good, and is what is asked for.
+        // What was sent a moment ago is still good, and is what is asked for: at the client that it is for.
         let live = found.1.issued.filter(|live| {
             live.way == Way::Code && way == Way::Code && live.is_open(found.1.moving.last, at)
         });
+        let here = client_mark(&found.0.key, &request.client.name);
+        let elsewhere = found.1.client.is_some_and(|client| client != here);
         Ok(match (made, live) {
+            (Err(IssueRefusal::TooSoon { .. } | IssueRefusal::Spent { .. }), Some(_))
+                if elsewhere =>
+            {
+                Err(Refused::Other(ELSEWHERE))
+            }
             (Err(IssueRefusal::TooSoon { .. } | IssueRefusal::Spent { .. }), Some(issued)) => {
                 let text = SecretString::default();
                 Ok(Made { issued, text })
@@ -351,9 +361,12 @@ impl Login {
         };
         let view = view.ok_or(CoreError::Contended)?;
         let credentials = self.bound_to(rule, view)?;
-        let standing = (Factors::default(), Stage::Application);
+        let reached = Reached {
+            stage: Stage::Application,
+            ..Reached::default()
+        };
         let nonce = random(self.core.entropy.as_ref())?;
-        let id = case.sealed(&self.challenge_key, view, &credentials, standing, nonce);
+        let id = case.sealed(&self.challenge_key, view, &credentials, reached, nonce);
         id.ok_or(CoreError::Contended)
     }
 
@@ -443,6 +456,9 @@ const fn asks(factor: Factor, way: Way) -> Text {
     }
 }
 
+/// What the audit says where the code that was sent before is good at another client only.
+const ELSEWHERE: &str =
+    "no other message may leave yet, and the code of the last one is for another client";
 /// Digits shown for an answer on another channel (capabilities C7, D1, D3).
 const DIGITS: u8 = 2;
 /// How long a text message from the person is awaited (capabilities D3).

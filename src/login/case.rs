@@ -2,7 +2,7 @@
 
 use crate::login::candidates::{Slot, Where};
 use crate::login::challenge;
-use crate::login::challenge::{Binding, Factors, Inside, Opened, Stage, Ticket, end};
+use crate::login::challenge::{Binding, Inside, Opened, Reached, Stage, Ticket, end};
 use crate::login::round::Form;
 use crate::login::{LoginRequest, MIN_ASSURANCE};
 use crate::model::attempt::Comparison;
@@ -28,13 +28,13 @@ pub(crate) struct Case<'r, 'p> {
 }
 
 impl Case<'_, '_> {
-    /// A challenge of this login in which so much was proven.
+    /// A challenge of this login, which has come so far.
     pub(crate) fn sealed(
         &self,
         key: &Key256,
         view: &View,
         credentials: &Credentials,
-        (passed, stage): (Factors, Stage),
+        reached: Reached<'_>,
         nonce: [u8; challenge::NONCE],
     ) -> Option<String> {
         let user = view.user.key.to_string();
@@ -49,11 +49,13 @@ impl Case<'_, '_> {
             text: self.policy.text,
             since: view.user.created,
             credentials: credentials.revision,
+            held: reached.held,
         };
         let inside = Inside {
-            passed,
+            passed: reached.passed,
+            adds: reached.adds,
             least: self.least().unwrap_or_default(),
-            stage,
+            stage: reached.stage,
             issued: self.at,
             rule: u8::try_from(rule).ok()?,
             source: known.map(challenge::mark_of).unwrap_or_default(),
@@ -62,7 +64,7 @@ impl Case<'_, '_> {
     }
 
     /// What is remembered of an answer, as long as the challenge could be answered again.
-    pub(crate) fn answer(&self, opened: Opened, ticket: Option<&Ticket>) -> Answered {
+    pub(crate) fn answer(&self, opened: &Opened, ticket: Option<&Ticket>) -> Answered {
         let longest = || opened.inside.issued.plus(UserState::ROUND);
         Answered {
             challenge: opened.id,

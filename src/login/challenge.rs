@@ -3,18 +3,22 @@
 //! ```text
 //! nonce 12 | AES-256-GCM( passed factors, demand, stage 2, issued 4, rule 1, source 1 ) 8 | tag 16
 //! 36 octets, 48 characters; associated data: client, user and its age, policy and its text, revision
-//! of the verifiers
+//! of the verifiers, tokens whose codes were right and the revisions of their records
 //! ```
 //!
 //! There is no table that an attacker could fill: a challenge costs us nothing until it is answered.
-//! It does not open for another client, user or policy, nor after the policy's text or the password was
-//! changed, and it is answered once: the answer is remembered with the user's counters until it expires
-//! (threats T41, T42); over HTTP a wrong one is none while a code that was sent has tries left. The form is
-//! base64url, which every NAS carries unharmed, and within the 48 octets that all known ones echo.
+//! It does not open for another client, user or policy, nor after the policy's text, the password or a
+//! token that it rests on was changed, and it is answered once: the answer is remembered with the user's
+//! counters until it expires (threats T41, T42); over HTTP a wrong one is none while a code that was sent has
+//! tries left. The form is base64url, which every NAS carries unharmed, and within the 48 octets that all known
+//! ones echo.
 //!
 //! The rule that began a login also ends it: its place in the policy is sealed, since what its
 //! conditions looked at (address, attributes, context) need not come with the answer. So is the
-//! assurance that was asked for, and, where the user was known, from which of the known sources.
+//! assurance that was asked for, whether what was right adds to it, and, where the user was known, from
+//! which of the known sources.
+//!
+//! There is no room for the names of tokens. Who opens it tries those that the user has.
 //!
 //! Nonces are random. The key changes every 36 hours, so that the number of nonces under one key
 //! stays far below the 2^32 that SP 800-38D allows.
@@ -25,6 +29,7 @@ use hkdf::Hkdf;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use crate::model::attempt::Proven;
 use crate::model::id::Serial;
 use crate::model::source::Source;
 use crate::policy::{Factor, Policy};
@@ -47,6 +52,12 @@ impl Factors {
     pub(crate) const fn is_empty(self) -> bool {
         self.0 == 0
     }
+
+    /// Whether one of them is something that the user has.
+    pub(crate) fn has_held(self) -> bool {
+        let mut held = Factor::ALL.iter().filter(|factor| !factor.is_knowledge());
+        held.any(|factor| self.contains(*factor))
+    }
 }
 
 fn bit(factor: Factor) -> u16 {
@@ -66,6 +77,8 @@ pub(crate) struct Binding<'a> {
     pub(crate) since: UnixTime,
     /// Revision of the verifiers; 0 where the rule asks for nothing known.
     pub(crate) credentials: u64,
+    /// The tokens whose codes were right, in the order of their serials.
+    pub(crate) held: &'a [Proven],
 }
 
 /// How a login came to its challenge.
@@ -80,11 +93,27 @@ pub(crate) enum Stage {
     Application,
 }
 
+/// What a login has come to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Reached<'a> {
+    /// What was right.
+    pub(crate) passed: Factors,
+    /// Whether a held factor among it adds to what is known.
+    pub(crate) adds: bool,
+    /// The tokens whose codes were right, in the order of their serials.
+    pub(crate) held: &'a [Proven],
+    /// How it came to its challenge.
+    pub(crate) stage: Stage,
+}
+
 /// What is sealed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Inside {
     /// What was right before.
     pub(crate) passed: Factors,
+    /// Whether a held factor among it adds to what is known: a code by e-mail does not, nor do digits that were
+    /// shown and came back on another channel.
+    pub(crate) adds: bool,
     /// Assurance that was asked for: 0 to 3.
     pub(crate) least: u8,
     pub(crate) stage: Stage,
@@ -97,11 +126,13 @@ pub(crate) struct Inside {
 }
 
 /// A challenge that opened.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Opened {
     pub(crate) inside: Inside,
     /// Its name: rises with the second in which it was made.
     pub(crate) id: u64,
+    /// The tokens whose codes were right before.
+    pub(crate) held: Vec<Proven>,
 }
 
 /// Stands for a source, never 0.
@@ -118,7 +149,8 @@ impl Inside {
             Stage::Opening => 1,
             Stage::Application => 2,
         };
-        let word = self.passed.0 | u16::from(self.least.min(3)) << LEAST | stage << STAGE;
+        let least = u16::from(self.least.min(3)) << LEAST;
+        let word = self.passed.0 | u16::from(self.adds) << ADDS | least | stage << STAGE;
         let issued = u32::try_from(self.issued.as_secs()).ok()?;
         let [w0, w1] = word.to_be_bytes();
         let [i0, i1, i2, i3] = issued.to_be_bytes();
@@ -131,7 +163,8 @@ impl Inside {
         };
         let word = u16::from_be_bytes([w0, w1]);
         Some(Self {
-            passed: Factors(word & ((1 << LEAST) - 1)),
+            passed: Factors(word & ((1 << ADDS) - 1)),
+            adds: word >> ADDS & 1 == 1,
             least: (word >> LEAST & 3).to_be_bytes()[1],
             stage: match word >> STAGE {
                 0 => Stage::Round,
@@ -201,7 +234,11 @@ impl Closed {
         let inside = Inside::read(&plain)?;
         let (number, _) = nonce.split_first_chunk::<4>()?;
         let id = named(inside.issued, *number);
-        Some(Opened { inside, id })
+        Some(Opened {
+            inside,
+            id,
+            held: binding.held.to_vec(),
+        })
     }
 }
 
@@ -214,6 +251,15 @@ pub(crate) fn name_of(id: &str, made: UnixTime) -> Option<u64> {
 
 fn named(made: UnixTime, number: [u8; 4]) -> u64 {
     made.as_secs() << 32 | u64::from(u32::from_be_bytes(number))
+}
+
+/// What stands for a challenge in the record of the code that answers it, see
+/// [`crate::model::user_state::Answered::mark`]. It need not be opened for that.
+pub(crate) fn mark(text: &str) -> Option<u32> {
+    let (id, _) = parts(text);
+    let octets = BASE64.decode(id.as_bytes()).ok()?;
+    let (number, _) = octets.split_first_chunk::<4>()?;
+    Some(u32::from_be_bytes(*number))
 }
 
 /// What a ticket stands behind. None passes for one of the other.
@@ -347,6 +393,12 @@ impl Binding<'_> {
         octets.extend_from_slice(&self.text.to_be_bytes());
         octets.extend_from_slice(&self.since.as_millis().to_be_bytes());
         octets.extend_from_slice(&self.credentials.to_be_bytes());
+        for token in self.held {
+            let serial = token.serial.as_str();
+            octets.extend_from_slice(&(serial.len() as u64).to_be_bytes());
+            octets.extend_from_slice(serial.as_bytes());
+            octets.extend_from_slice(&token.revision.to_be_bytes());
+        }
         octets
     }
 }
@@ -370,7 +422,8 @@ pub(crate) const NONCE: usize = 12;
 /// Octets that are sealed, and of the tag behind them.
 const PLAIN: usize = 8;
 const TAG: usize = 16;
-/// Where demand and stage stand, above the factors.
+/// Where the rest stands, above the factors.
+const ADDS: u32 = 11;
 const LEAST: u32 = 12;
 const STAGE: u32 = 14;
 const BASE64: data_encoding::Encoding = data_encoding::BASE64URL_NOPAD;
@@ -398,11 +451,13 @@ mod tests {
         text: 77,
         since: NOW,
         credentials: 4,
+        held: &[],
     };
 
     fn inside() -> Inside {
         Inside {
             passed: Factors::default().with(Factor::Password),
+            adds: true,
             least: 3,
             stage: Stage::Application,
             issued: NOW,
@@ -468,6 +523,55 @@ mod tests {
         for end in 0..text.len() {
             assert_eq!(open(&KEY, BINDING, &text[..end], NOW), None);
         }
+    }
+
+    #[test]
+    fn opens_with_the_tokens_that_it_rests_on_as_they_were() {
+        fn of(held: &[Proven]) -> Binding<'_> {
+            Binding { held, ..BINDING }
+        }
+        let token = |serial: &str, revision| Proven {
+            serial: serial.parse().unwrap(),
+            revision,
+            first: false,
+        };
+        let held = [token("TOTP-A", 3), token("TOTP-B", 4)];
+        let text = seal(&KEY, of(&held), inside(), [9; NONCE]).unwrap();
+        assert_eq!(open(&KEY, of(&held), &text, NOW).unwrap().held, held);
+        let changed = [token("TOTP-A", 4), token("TOTP-B", 4)];
+        let others = [token("TOTP-A", 3), token("TOTP-C", 4)];
+        for other in [&changed[..], &others, &held[..1], &[]] {
+            assert_eq!(open(&KEY, of(other), &text, NOW), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn every_set_of_factors_reads_back_beside_the_rest() {
+        let all = Factor::ALL.iter();
+        let all = all.fold(Factors::default(), |set, factor| set.with(*factor));
+        assert!(all.0 < 1 << ADDS);
+        for adds in [false, true] {
+            for (passed, least) in [(all, 0), (Factors::default(), 3)] {
+                let inside = Inside {
+                    passed,
+                    adds,
+                    least,
+                    ..inside()
+                };
+                assert_eq!(Inside::read(&inside.octets().unwrap()), Some(inside));
+            }
+        }
+    }
+
+    #[test]
+    fn a_challenge_has_the_mark_of_its_answer() {
+        let opened = open(&KEY, BINDING, &sealed(), NOW).unwrap();
+        let answer = crate::model::user_state::Answered {
+            challenge: opened.id,
+            expires: NOW,
+        };
+        assert_eq!(mark(&sealed()), Some(answer.mark()));
+        assert_eq!(mark("a word.with a ticket"), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::login::Login;
 use crate::login::Presented;
 use crate::login::candidates::Slot;
 use crate::login::case::Case;
-use crate::login::challenge::Factors;
+use crate::login::challenge::{Factors, Opened};
 use crate::login::round::is_match;
 use crate::model::attempt::{Success, Waived};
 use crate::model::credential::Credentials;
@@ -185,6 +185,28 @@ pub(crate) fn slots<'v>(
     }
     if case.request.challenge.is_some() && demand.factors.is_empty() {
         return Err(Reason::StaleChallenge);
+    }
+    Ok(slots)
+}
+
+/// As [`slots`], of a login that came so far in earlier rounds: where nothing held is left to present, what was
+/// presented reaches the assurance, or nothing does.
+pub(crate) fn slots_left<'v>(
+    case: Case<'_, '_>,
+    view: &'v View,
+    credentials: &Credentials,
+    demand: &Demand<'_>,
+    opened: Option<&Opened>,
+) -> Result<Vec<Slot<'v>>, Reason> {
+    let slots = slots(case, view, credentials, demand)?;
+    if let Some(opened) = opened {
+        let inside = opened.inside;
+        let mut held = slots.iter().map(|slot| slot.factor);
+        let left = held.any(|factor| !inside.passed.contains(factor));
+        let adds = inside.adds || left || slots.is_empty();
+        if !adds && case.least()? > 1 {
+            return Err(Reason::LowAssurance);
+        }
     }
     Ok(slots)
 }

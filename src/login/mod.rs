@@ -22,7 +22,7 @@ use crate::login::prompt::asked_for;
 use crate::login::refusals::Refusals;
 use crate::login::travel::Travel;
 use crate::login::undecided::Undecided;
-use crate::model::attempt::{Attempt, Note, Said, Verdict};
+use crate::model::attempt::{Attempt, Note, Proven, Said, Verdict};
 use crate::model::audit::Purpose;
 use crate::model::client::Client;
 use crate::model::id::Serial;
@@ -139,17 +139,19 @@ impl Login {
             .map_or_else(|_| shorten(request.user), UserKey::joined);
         let (key, shown) = (key.as_ref().ok(), &shown);
         let gather = || async move {
-            let assessment = self.assess(request, policy, key, (at, place)).await?;
+            let mut assessment = self.assess(request, policy, key, (at, place)).await?;
             // A request for a code is answered alike whether or not it can be sent: neither who is a
             // user nor who is locked can be learned by it.
             let wished = assessment.rule.or_else(|| policy.rules.first());
             let wished = wished.and_then(|rule| asked_for(request, rule));
             let wished = opening.map(|(factor, _)| factor).or(wished);
+            assessment.wished(wished.is_some());
             let attempt = Attempt {
                 request: request.id,
                 at,
                 deadline: request.deadline,
                 purpose: Purpose::Login,
+                alias: assessment.of_alias.as_ref().map(|_| shown.clone()),
                 user: assessment.of_alias.unwrap_or_else(|| shown.clone()),
                 client: request.client.name.as_str().into(),
                 channel: request.channel,
@@ -171,6 +173,7 @@ impl Login {
                 enrols: None,
                 lockout: policy.lockout,
                 evidence: assessment.evidence,
+                proven: earlier(assessment.progress.as_deref()),
             };
             Ok::<_, CoreError>((attempt, (assessment.progress, wished)))
         };
@@ -187,8 +190,11 @@ impl Login {
         (request, policy): (&LoginRequest<'_>, &Policy),
         opening: Option<(Factor, bool)>,
         verdict: Box<Verdict>,
-        (progress, wished): (Option<Box<Progress<'_>>>, Option<Factor>),
+        (mut progress, wished): (Option<Box<Progress<'_>>>, Option<Factor>),
     ) -> Result<LoginOutcome, CoreError> {
+        if let Some(progress) = &mut progress {
+            progress.enter(verdict.serial.as_ref());
+        }
         let right =
             matches!(verdict.reason, Reason::MustChange) || verdict.decision == Decision::Accept;
         let proven = match &progress {
@@ -324,7 +330,6 @@ fn accepted(
     serial: Option<Serial>,
 ) -> Accepted {
     let Progress { rule, view, .. } = progress;
-    let kind = serial.as_ref().and_then(|serial| view.kind_of(serial));
     let token = serial.as_ref().map(Serial::as_str);
     Accepted {
         login: request.id,
@@ -333,13 +338,19 @@ fn accepted(
         user: view.user.key.clone(),
         typed: progress.typed.clone(),
         rests: rests((request.client, policy), progress, token),
-        assurance: if progress.elsewhere {
-            1
+        assurance: if progress.adds {
+            assurance(&progress.factors, None)
         } else {
-            assurance(&progress.factors, kind)
+            1
         },
         serial,
     }
+}
+
+/// The tokens whose codes were right in earlier rounds.
+fn earlier(progress: Option<&Progress<'_>>) -> Vec<Proven> {
+    let held = progress.map(|progress| progress.held.clone());
+    held.unwrap_or_default()
 }
 
 /// What an accept by this token rests on; `None`: no code was used, or a waiver was, which is judged each time.

@@ -5,15 +5,17 @@ use std::time::Duration;
 use crate::core::{CoreError, policy_of};
 use crate::login::Login;
 use crate::login::Presented;
-use crate::login::candidates::Slot;
+use crate::login::candidates::{Slot, is_usable};
 use crate::login::case::Case;
 use crate::login::challenge::{Binding, Closed, Inside, Opened, end};
 use crate::login::match_otp::{MOST, codes};
 use crate::login::round::is_match;
 use crate::login::{LoginRequest, challenge};
+use crate::model::attempt::Proven;
 use crate::model::audit::Channel;
 use crate::model::settle::ANSWERED_BEFORE;
 use crate::model::source::Source;
+use crate::model::token::Token;
 use crate::model::user_state::Answered;
 use crate::otp::Typed;
 use crate::policy::split::CodePart;
@@ -52,16 +54,18 @@ impl Login {
             text: policy.text,
             since: view.user.created,
             credentials: revision,
+            held: &[],
         };
+        let sets = sets(view, policy, at);
         let found = closed
             .as_ref()
-            .and_then(|closed| open(closed, binding, policy));
+            .and_then(|closed| open(closed, binding, policy, &sets));
         let why = match (&closed, found) {
-            (_, Some((opened, rule))) => match self.why_over(request, policy, opened, view, at) {
+            (_, Some((opened, rule))) => match self.why_over(request, policy, &opened, view, at) {
                 None => return Ok(Ok(Some((opened, rule)))),
                 Some(why) => why,
             },
-            (Some(closed), None) => self.why_closed(closed, binding),
+            (Some(closed), None) => self.why_closed(closed, binding, (view, &sets)),
             (None, None) => NOT_OURS.to_owned(),
         };
         if request.channel == Channel::Http
@@ -77,7 +81,7 @@ impl Login {
         &self,
         request: &LoginRequest<'_>,
         policy: &Policy,
-        opened: Opened,
+        opened: &Opened,
         view: &View,
         at: UnixTime,
     ) -> Option<String> {
@@ -176,17 +180,30 @@ impl Login {
     }
 
     /// What was changed since the challenge was made, where that can be found out.
-    fn why_closed(&self, closed: &Closed, binding: Binding<'_>) -> String {
-        let opens = |binding: Binding<'_>| {
+    fn why_closed(
+        &self,
+        closed: &Closed,
+        binding: Binding<'_>,
+        (view, sets): (&View, &[Vec<Proven>]),
+    ) -> String {
+        let opens_with = |binding: Binding<'_>| {
             let without = Binding {
                 credentials: 0,
                 ..binding
             };
-            closed
-                .open(binding)
-                .or_else(|| closed.open(without))
-                .is_some()
+            let mut both = [binding, without].into_iter();
+            both.any(|binding| closed.open(binding).is_some())
         };
+        let opens = |binding: Binding<'_>| {
+            let mut sets = sets.iter().take(REASONED);
+            sets.any(|held| opens_with(Binding { held, ..binding }))
+        };
+        if let Some(token) = changed(view, |held| opens_with(Binding { held, ..binding })) {
+            let serial = &token.serial;
+            return format!(
+                "token {serial} was changed, or is not in use any more, since its code was right"
+            );
+        }
         let policies = self.core.policies();
         let earlier = self.core.earlier.load();
         let texts = earlier.iter().filter(|(name, _)| name == binding.policy);
@@ -238,17 +255,70 @@ fn open<'p>(
     closed: &Closed,
     binding: Binding<'_>,
     policy: &'p Policy,
+    sets: &[Vec<Proven>],
 ) -> Option<(Opened, &'p Rule)> {
-    let without = Binding {
-        credentials: 0,
-        ..binding
-    };
-    [binding, without].into_iter().find_map(|binding| {
+    let mut bindings = sets.iter().flat_map(|held| {
+        let binding = Binding { held, ..binding };
+        let without = Binding {
+            credentials: 0,
+            ..binding
+        };
+        [binding, without]
+    });
+    bindings.find_map(|binding| {
         let opened = closed.open(binding)?;
         let rule = policy.rules.get(usize::from(opened.inside.rule))?;
         let knows = rule.require.iter().any(|factor| factor.is_knowledge());
         let bound = if knows { binding.credentials } else { 0 };
-        (bound == binding.credentials).then_some((opened, rule))
+        // What the user has was proven by a token.
+        let rests = opened.inside.passed.has_held() != binding.held.is_empty();
+        (rests && bound == binding.credentials).then_some((opened, rule))
+    })
+}
+
+/// The sets of the user's tokens on which a challenge may rest, the empty one first, since none names its own. Where
+/// each rule asks for its code last, as most policies do, there is no other.
+fn sets(view: &View, policy: &Policy, at: UnixTime) -> Vec<Vec<Proven>> {
+    let before_last = |rule: &Rule| {
+        let before = rule.require.split_last().map(|(_, before)| before);
+        let held = before.unwrap_or_default().iter();
+        held.filter(|factor| !factor.is_knowledge()).count()
+    };
+    let most = policy.rules.iter().map(before_last).max().unwrap_or(0);
+    let mut sets = vec![Vec::new()];
+    if most == 0 {
+        return sets;
+    }
+    let usable = view.tokens.iter();
+    let usable = usable.filter(|(token, state)| is_usable((token, state), &view.user.key, at));
+    let tokens: Vec<Proven> = usable.map(|(token, _)| Proven::of(token)).collect();
+    for size in 0..most {
+        let shorter = sets.iter().filter(|set: &&Vec<Proven>| set.len() == size);
+        let longer = shorter.flat_map(|set| {
+            let later = move |token: &&Proven| {
+                let last = set.last();
+                last.is_none_or(|last| last.serial < token.serial)
+            };
+            let later = tokens.iter().filter(later);
+            later.map(move |token| [set.as_slice(), std::slice::from_ref(token)].concat())
+        });
+        let longer: Vec<Vec<Proven>> = longer.take(SETS).collect();
+        sets.extend(longer);
+    }
+    sets.truncate(SETS);
+    sets
+}
+
+/// The token that a challenge rests on which is not as it was, where it rests on one.
+fn changed(view: &View, opens: impl Fn(&[Proven]) -> bool) -> Option<&Token> {
+    let mut tokens = view.tokens.iter().map(|(token, _)| token).take(CANDIDATES);
+    tokens.find(|token| {
+        let before = (0..=REVISIONS).filter_map(|back| token.revision.checked_sub(back));
+        let mut before = before.map(|revision| Proven {
+            revision,
+            ..Proven::of(token)
+        });
+        before.any(|was| opens(std::slice::from_ref(&was)))
     })
 }
 
@@ -278,9 +348,13 @@ const NOT_WHOLE: &str =
     "the challenge is not whole: the application gives back the id as it was given";
 /// What the audit says of a challenge of which nothing else is known.
 const NOT_OURS: &str = "the challenge was not made here, or for another user";
-/// How many earlier revisions of the verifiers, policies and clients are tried to say why a challenge
-/// does not open.
+/// Most sets of tokens that are tried to open a challenge. Two codes before the last factor are rare: of one token
+/// each this is for as many tokens.
+const SETS: usize = 256;
+/// How many earlier revisions of the verifiers and of tokens, policies, clients and tokens are tried to say why a
+/// challenge does not open, and how many sets of tokens with each: anyone may send one that does not.
 const REVISIONS: u64 = 3;
 const CANDIDATES: usize = 32;
+const REASONED: usize = 4;
 /// How far the times of decisions may lie apart.
 const AHEAD: Duration = Duration::from_secs(30);

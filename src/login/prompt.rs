@@ -3,13 +3,13 @@
 
 use std::borrow::Cow;
 
-use crate::core::CoreError;
 use crate::core::issue::{Form, Wanted};
+use crate::core::{CoreError, called};
 use crate::login::Login;
 use crate::login::Presented;
 use crate::login::assess::Progress;
 use crate::login::case::Case;
-use crate::login::challenge::{Binding, Inside};
+use crate::login::challenge::{Binding, Inside, Reached};
 use crate::login::{Challenged, LoginRequest, challenge};
 use crate::model::issue::{Way, next_number};
 use crate::model::kind::Kind;
@@ -41,9 +41,14 @@ impl Login {
         };
         let expires_in = policy.challenge.life;
         let nonce = random(self.core.entropy.as_ref())?;
-        let standing = (progress.passed, progress.stage);
+        let reached = Reached {
+            passed: progress.passed,
+            adds: progress.adds,
+            held: &progress.held,
+            stage: progress.stage,
+        };
         let (view, credentials) = (&progress.view, &progress.credentials);
-        let id = case.sealed(&self.challenge_key, view, credentials, standing, nonce);
+        let id = case.sealed(&self.challenge_key, view, credentials, reached, nonce);
         let factor = progress.next.unwrap_or(Factor::Otp);
         // Before anything was right everybody is asked alike: the language would tell who exists.
         let language = if progress.passed.is_empty() {
@@ -134,6 +139,7 @@ impl Login {
             text: 0,
             since: at,
             credentials: 0,
+            held: &[],
         };
         let nonce = random(self.core.entropy.as_ref())?;
         let inside = Inside {
@@ -174,7 +180,8 @@ impl Login {
 
     /// The cells of a decoy. A user with a card is asked for those that a real round asks for: a change of
     /// cells when the card or its owner is locked would tell that there is a card. Any other name is asked
-    /// for the same cells each time.
+    /// for the same cells each time, however it is spelled: two spellings of a user with a card are. An alias is
+    /// another name, or the cells would tell whose it is.
     fn pretended(&self, request: &LoginRequest<'_>) -> Result<Pair, CoreError> {
         let view = match self.core.whose(request.client, request.user)? {
             Some(key) => self.core.store.view(&key)?,
@@ -186,7 +193,7 @@ impl Login {
         let last = cards.max_by_key(|(token, state)| (active(token), state.last_accept));
         Ok(match last {
             Some((token, state)) => shown(token, state),
-            None => self.of_no_card(request.user),
+            None => self.of_no_card(&called(request.client, request.user)),
         })
     }
 

@@ -62,7 +62,7 @@ impl<'r> Case<'r, '_> {
         &self,
         (view, credentials, demand): (&View, &Credentials, &Demand<'_>),
         (remaining, slot): (&'a [Factor], Option<&Slot<'_>>),
-        opened: Option<Opened>,
+        opened: Option<&Opened>,
         ticket: Option<&Ticket>,
     ) -> Result<Read<'a>, Refusal>
     where

@@ -74,6 +74,19 @@ impl Given {
         Some(Self { first, answer })
     }
 
+    /// A reject, counted or not, for an asker who says that the request is the same.
+    pub const fn reject(first: RequestId) -> Self {
+        Self {
+            first,
+            answer: Answer::Reject,
+        }
+    }
+
+    /// The request that was decided.
+    pub const fn first(&self) -> RequestId {
+        self.first
+    }
+
     /// Whether it lets in.
     pub const fn accepts(&self) -> bool {
         matches!(self.answer, Answer::Accept { .. })
@@ -94,8 +107,8 @@ const fn is_counted(reason: Reason) -> bool {
 }
 
 impl Login {
-    /// Gives an answer again to another packet of the same attempt, where `typed` made its response if it has
-    /// one. Decides as [`Login::authenticate`] does where it cannot be given again.
+    /// Gives an answer again to another packet or request of the same attempt, where `typed` made its response if it
+    /// has one. Decides as [`Login::authenticate`] does where it cannot be given again.
     pub async fn again(
         &self,
         request: &LoginRequest<'_>,
@@ -355,7 +368,7 @@ impl Login {
 /// Why an accept is looked at once more.
 #[derive(Clone, Copy)]
 enum When {
-    /// Another packet of the attempt is answered.
+    /// Another packet or request of the attempt is answered.
     Again,
     /// The peer has confirmed it.
     Confirmed,

@@ -126,7 +126,7 @@ pub(crate) struct Round<'a> {
 }
 
 impl<'a> Round<'a> {
-    fn new(remaining: &'a [Factor], count: usize, parts: Split<'a>) -> Self {
+    pub(crate) fn new(remaining: &'a [Factor], count: usize, parts: Split<'a>) -> Self {
         let (asked, rest) = remaining.split_at(count.min(remaining.len()));
         Self {
             asked,

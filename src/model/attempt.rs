@@ -14,7 +14,7 @@ use crate::model::issue::Way;
 use crate::model::kind::Kind;
 use crate::model::reason::{Decision, Reason};
 use crate::model::source::{Source, SourceState};
-use crate::model::token::{Moving, TokenState};
+use crate::model::token::{LifeCycle, Moving, Token, TokenState};
 use crate::model::user_key::UserKey;
 use crate::model::user_state::{Answered, UserState};
 use crate::otp::Matches;
@@ -35,6 +35,8 @@ pub struct Attempt {
     pub purpose: Purpose,
     /// The user as the audit shows it.
     pub user: String,
+    /// What was typed, where it is an alias of the user: the source counts what is typed.
+    pub alias: Option<String>,
     /// Who asked.
     pub client: Arc<str>,
     /// Over which front end.
@@ -57,6 +59,8 @@ pub struct Attempt {
     pub lockout: Lockout,
     /// What was found.
     pub evidence: Evidence,
+    /// Tokens whose codes were right in earlier rounds of the login, which rests on them too.
+    pub proven: Vec<Proven>,
     /// The device that takes the token over when its enrolment or transfer code is right.
     pub enrols: Option<Box<Device>>,
 }
@@ -65,6 +69,11 @@ impl Attempt {
     /// Where the attempt comes from, as failures are counted.
     pub fn source(&self) -> Option<Source> {
         self.source.map(Source::from).or(self.began_at)
+    }
+
+    /// The name by which its source counts it.
+    pub fn name(&self) -> &str {
+        self.alias.as_deref().unwrap_or(&self.user)
     }
 
     /// The audit event of this attempt with its outcome, decided at `now`.
@@ -104,6 +113,7 @@ impl Attempt {
             deadline: at,
             purpose,
             user: String::new(),
+            alias: None,
             client: Arc::default(),
             channel,
             method: Arc::default(),
@@ -115,6 +125,7 @@ impl Attempt {
             waived: None,
             lockout: Lockout::default(),
             evidence,
+            proven: Vec::new(),
             enrols: None,
         }
     }
@@ -197,8 +208,16 @@ pub struct Waived {
 /// What was found of what is presented.
 #[derive(Clone, Debug)]
 pub enum Evidence {
-    /// Refused without comparing anything; counted against the source only.
+    /// Refused without comparing anything; counted against the source only, if it is of a name.
     Refused(Reason),
+    /// The same of a login, after the name was looked up.
+    Missed {
+        /// Why.
+        reason: Reason,
+        /// Whether something was typed that would have been compared. Where only a code was asked for nothing
+        /// counts: nothing does for a user who is sent one.
+        typed: bool,
+    },
     /// Something was compared.
     Compared(Compared),
     /// Nothing was compared: an accept is given again to the attempt that it was for.
@@ -220,6 +239,28 @@ pub struct Repeated {
     pub serial: Serial,
     /// Revision of its record.
     pub token: u64,
+}
+
+/// A token whose code was right in an earlier round of a login.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Proven {
+    /// Which token.
+    pub serial: Serial,
+    /// Revision of its record then.
+    pub revision: u64,
+    /// Whether it was the first right code, which brings the token into use when the rest is proven.
+    pub first: bool,
+}
+
+impl Proven {
+    /// A token as it is in a view.
+    pub fn of(token: &Token) -> Self {
+        Self {
+            serial: token.serial.clone(),
+            revision: token.revision,
+            first: token.state == LifeCycle::Pending,
+        }
+    }
 }
 
 /// What was compared with what was presented.
@@ -257,6 +298,9 @@ impl Compared {
             }
             live.is_some_and(|issued| issued.is_open(state.moving.last, at))
         })
+    /// Whether anything was typed that is compared.
+    pub fn is_guess(&self) -> bool {
+        self.tokens.is_some() || !self.knowledge.is_empty()
     }
 }
 
@@ -337,12 +381,21 @@ pub struct Verdict {
     /// The new states of the tokens that change: the one whose code was used, or those against whose
     /// issued codes a guess counts.
     pub tokens: Vec<(Serial, TokenState)>,
-    /// The source's new state, if it changes.
-    pub source: Option<SourceState>,
-    /// Whether the token comes into use with it: it was its first right code.
-    pub activates: bool,
+    /// What it is to the count of the source.
+    pub source: Option<AtSource>,
+    /// The token that comes into use with it: its first right code is among what was proven.
+    pub activates: Option<Serial>,
     /// What a reader of the audit must know beside the reason.
     pub note: Option<&'static str>,
+}
+
+/// What an attempt is to the count of its source.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AtSource {
+    /// A failure by its name.
+    Failed,
+    /// A success of its user.
+    Right,
 }
 
 /// The view was too old to decide; load it again and compare again. Nothing was counted.

@@ -162,6 +162,7 @@ impl Present {
         SourceState {
             throttle: self.throttle(state.throttle),
             last: self.cut(state.last),
+            ..state
         }
     }
 

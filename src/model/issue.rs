@@ -54,6 +54,8 @@ pub struct Issue {
     pub way: Way,
     /// What is kept of its text.
     pub mark: Mark,
+    /// Stands for the only client that it is for, when there is one.
+    pub client: Option<u32>,
     /// The cells that are asked for, of a card.
     pub pair: Option<Pair>,
     /// How long it is good; `None`: until it is answered or locked.
@@ -177,6 +179,7 @@ pub fn settle_issue(
     Ok(IssueSettlement {
         state: TokenState {
             issued: Some(issued),
+            client: issue.client,
             sends,
             ..state
         },

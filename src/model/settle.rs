@@ -17,12 +17,15 @@
 //! - a blocked user, token or source learns nothing: the comparison is thrown away unread, so
 //!   guesses that influence an answer never exceed the limit, however many are in flight
 //!   (threats T9);
+//! - the source counts what is refused to a blocked user as it counts any name, so that its count
+//!   does not tell who is a user (threats T12);
 //! - a right code is used up even when what came with it is wrong (threats T47), and a wrong PIN
 //!   with a used code is a guess like any other;
 //! - every purpose (login, confirm, resync) goes through here (threats T6, CVE-2019-12887).
 
 use crate::model::attempt::{
-    Attempt, Compared, Comparison, Current, DriftRule, Evidence, Repeated, Stale, Success, Verdict,
+    AtSource, Attempt, Compared, Comparison, Current, DriftRule, Evidence, Repeated, Stale,
+    Success, Verdict,
 };
 use crate::model::audit::{Channel, DecisionEvent, Purpose};
 use crate::model::credential::Knowledge;
@@ -30,9 +33,8 @@ use crate::model::id::Serial;
 use crate::model::issue::{Issued, Sends};
 use crate::model::kind::Kind;
 use crate::model::reason::{Decision, Reason};
-use crate::model::source::SourceState;
 use crate::model::token::{Moving, TokenState};
-use crate::model::user_state::UserState;
+use crate::model::user_state::{Answered, UserState};
 use crate::otp::throttle::{Block, Blocked, Lockout};
 use crate::otp::totp::TimeStep;
 use crate::time::UnixTime;
@@ -40,12 +42,17 @@ use crate::time::UnixTime;
 /// Decides an attempt against the newest state.
 pub fn settle(attempt: &Attempt, current: &Current) -> Result<Verdict, Stale> {
     let compared = match &attempt.evidence {
-        Evidence::Refused(reason) => return Ok(attempt.refused(*reason, current)),
+        Evidence::Refused(reason) => {
+            return Ok(attempt.refused(*reason, reason.is_of_name(), current));
+        }
+        Evidence::Missed { reason, typed } => {
+            return Ok(attempt.refused(*reason, *typed, current));
+        }
         Evidence::Repeated(repeated) => return Ok(attempt.again(repeated, current)),
         Evidence::Compared(compared) => compared,
     };
-    let refusal = |reason| Ok(refusal(reason, &current.user));
     let user = &current.user;
+    let refusal = |reason| Ok(attempt.refused(reason, compared.is_guess(), current));
     let source = attempt.source();
     if let Err(blocked) = user.check(source, &attempt.lockout, attempt.at) {
         return refusal(blocked_reason(blocked));
@@ -86,15 +93,7 @@ pub fn settle(attempt: &Attempt, current: &Current) -> Result<Verdict, Stale> {
                 step,
                 replay: true,
             },
-        ) => {
-            let mut verdict = refusal(Reason::UsedCode)?;
-            verdict.serial = Some(token.serial.clone());
-            verdict.step = Some(step);
-            verdict.user = compared
-                .answers
-                .map(|answer| user.clone().answer(answer, attempt.at));
-            Ok(verdict)
-        }
+        ) => Ok(attempt.replay(compared, (token, step), current)),
         (None, code @ CodeFound::Used { .. }) => {
             Ok(attempt.failure(Reason::UsedCode, compared, code, current))
         }
@@ -264,13 +263,16 @@ impl Attempt {
             Success::Answered => answered(right),
             _ => {
                 let (serial, state) = self.consumed(right);
-                let throttle = state.throttle.forgiven(forgiven, self.at);
-                (serial, TokenState { throttle, ..state })
+                let issued = right.0.kind.is_issued();
+                let after = TokenState {
+                    throttle: state.throttle.forgiven(forgiven, self.at),
+                    round: compared.answers.filter(|_| issued).map(Answered::mark),
+                    ..state
+                };
+                (serial, after)
             }
         });
-        let forgiven = current.source.forgiven(self.at);
-        let first = right.is_some_and(|(token, ..)| token.first);
-        let activates = first && self.purpose == Purpose::Login;
+        let (activates, note) = self.activates(compared, right).unzip();
         Verdict {
             decision: reason.decision(),
             reason,
@@ -280,10 +282,29 @@ impl Attempt {
             locked: false,
             tokens: after.into_iter().collect(),
             user: (user != current.user).then_some(user),
-            source: (accept && forgiven != current.source).then_some(forgiven),
+            source: accept.then_some(AtSource::Right),
             activates,
-            note: activates.then_some(FIRST_CODE),
+            note,
         }
+    }
+
+    /// The token that comes into use when all is proven, not before: its first right code is among what was
+    /// compared, or came in an earlier round.
+    fn activates(
+        &self,
+        compared: &Compared,
+        right: Option<Right<'_>>,
+    ) -> Option<(Serial, &'static str)> {
+        let all = matches!(compared.success, Success::Accept | Success::MustChange);
+        if !all || self.purpose != Purpose::Login {
+            return None;
+        }
+        let here = right.filter(|(token, ..)| token.first);
+        let here = here.map(|(token, ..)| (token.serial.clone(), FIRST_CODE));
+        here.or_else(|| {
+            let before = self.proven.iter().find(|proven| proven.first);
+            before.map(|proven| (proven.serial.clone(), FIRST_ROUND))
+        })
     }
 
     fn accept_reason(&self, compared: &Compared, right: Option<Right<'_>>) -> Reason {
@@ -366,8 +387,8 @@ impl Attempt {
             step: None,
             failures: user.failures(),
             locked: locks(&current.user, &user, self.at),
-            source: self.source_failed_by(&current.user, current),
-            activates: false,
+            source: self.counts(current),
+            activates: None,
             note: locked_for_good(&current.user, &user, &self.lockout, self.at),
             user: Some(user),
             tokens: Vec::new(),
@@ -437,6 +458,22 @@ impl Attempt {
         guessed.collect()
     }
 
+    /// The last accepted code once more: it counts nowhere.
+    fn replay(
+        &self,
+        compared: &Compared,
+        (token, step): (&Comparison, u64),
+        current: &Current,
+    ) -> Verdict {
+        let answered = |answer| current.user.clone().answer(answer, self.at);
+        Verdict {
+            serial: Some(token.serial.clone()),
+            step: Some(step),
+            user: compared.answers.map(answered),
+            ..refusal(Reason::UsedCode, &current.user)
+        }
+    }
+
     /// Nothing changes; who is blocked now is refused.
     fn again(&self, repeated: &Repeated, current: &Current) -> Verdict {
         let (user, source) = (&current.user, self.source());
@@ -453,17 +490,18 @@ impl Attempt {
         verdict
     }
 
-    /// Refused before anything was compared. Anyone who tries names is counted where they are.
-    fn refused(&self, reason: Reason, current: &Current) -> Verdict {
-        let mut verdict = refusal(reason, &current.user);
-        if reason.is_guess() {
-            if self.source_blocked(current) {
-                verdict.reason = Reason::SourceBlocked;
-            } else {
-                verdict.source = self.source_failed(current);
-            }
+    /// Refused without a look at what was typed. Anyone who tries names is counted where they are: `counts`.
+    fn refused(&self, reason: Reason, counts: bool, current: &Current) -> Verdict {
+        let blocked = reason.is_guess() && self.source_blocked(current);
+        let reason = if blocked {
+            Reason::SourceBlocked
+        } else {
+            reason
+        };
+        Verdict {
+            source: self.counts(current).filter(|_| counts),
+            ..refusal(reason, &current.user)
         }
-        verdict
     }
 
     fn source_blocked(&self, current: &Current) -> bool {
@@ -471,28 +509,10 @@ impl Attempt {
         limited && current.source.throttle.check(self.at).is_err()
     }
 
-    /// A user who goes on failing is the user's counter's business: against the source only the
-    /// first failures of each user count. It is there for those who try many users, and must not
-    /// hold back a user whom an administrator has just unlocked.
-    fn source_failed_by(&self, user: &UserState, current: &Current) -> Option<SourceState> {
-        let first = user.failures_from(self.source()) < self.lockout.free.max(1);
-        first.then(|| self.source_failed(current)).flatten()
-    }
-
-    fn source_failed(&self, current: &Current) -> Option<SourceState> {
-        self.source.filter(|_| self.lockout.source_lock_after > 0)?;
-        let limits = Lockout {
-            free: self.lockout.source_free,
-            lock_after: self.lockout.source_lock_after,
-            lock_for: self.lockout.lock_for,
-            // No one answers for an address: its locks always end by themselves.
-            hard_lock_after: u32::MAX,
-            ..self.lockout
-        };
-        Some(SourceState {
-            throttle: current.source.throttle.failed(&limits, self.at),
-            last: self.at,
-        })
+    /// What a refusal is to the count of the source; while that is blocked nothing counts.
+    fn counts(&self, current: &Current) -> Option<AtSource> {
+        let limited = self.source.is_some() && self.lockout.source_lock_after > 0;
+        (limited && !self.source_blocked(current)).then_some(AtSource::Failed)
     }
 }
 
@@ -507,7 +527,7 @@ fn refusal(reason: Reason, user: &UserState) -> Verdict {
         user: None,
         tokens: Vec::new(),
         source: None,
-        activates: false,
+        activates: None,
         note: None,
     }
 }
@@ -574,6 +594,9 @@ pub(crate) const ANSWERED_BEFORE: &str =
     "the challenge was answered before, or many later ones were";
 /// What the audit says of an accept that brings a token into use.
 const FIRST_CODE: &str = "its first right code: the token is in use from now on";
+/// The same where that code came in an earlier round.
+const FIRST_ROUND: &str = "all is proven: the token whose first right code came in an earlier round is in use \
+    from now on";
 /// What the audit says of a lock for good after few failures.
 const YEAR: &str = "locked until an administrator unlocks: too many wrong answers within a year, \
     those before right ones included";

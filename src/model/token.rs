@@ -111,6 +111,11 @@ pub struct TokenState {
     pub sends: Sends,
     /// How a repair of the store closed it.
     pub repaired: Option<Repaired>,
+    /// Stands for the only client that its newest code is for; `None`: any, or it is not known.
+    pub client: Option<u32>,
+    /// Stands for the challenge that was answered with the last code that we made and that was right; `None`: it
+    /// answered none. Other challenges may have asked for the same code.
+    pub round: Option<u32>,
 }
 
 /// A repair of the store that may have lost records of used codes.

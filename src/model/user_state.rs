@@ -95,6 +95,14 @@ pub struct Answered {
     pub expires: UnixTime,
 }
 
+impl Answered {
+    /// What stands for the challenge in the record of the code that answered it: the drawn half of its number.
+    pub fn mark(self) -> u32 {
+        let drawn = self.challenge & u64::from(u32::MAX);
+        u32::try_from(drawn).unwrap_or_default()
+    }
+}
+
 impl UserState {
     /// Most sources that are remembered: home, office, telephone, one more.
     pub const KNOWN: usize = 4;

@@ -47,6 +47,12 @@ impl PartialEq for Mark {
 
 impl Eq for Mark {}
 
+/// What stands for a client that codes of the token with this key are for, beside their marks.
+pub fn client_mark(key: &OtpKey, client: &str) -> u32 {
+    let [one, two, three, four, ..] = derive(key, "client", &[client.as_bytes()]);
+    u32::from_be_bytes([one, two, three, four])
+}
+
 /// 128 bits that follow from a token's key, a purpose and parts.
 pub(crate) fn derive(key: &OtpKey, purpose: &str, parts: &[&[u8]]) -> [u8; 16] {
     let mut out = [0; 16];

@@ -128,13 +128,20 @@ impl Factor {
 ///
 /// Text messages and calls are restricted there, but reach 2. E-mail proves no possession at all
 /// (SP 800-63B-3 s5.1.3.1): it adds nothing to something known.
+///
+/// Of a login in rounds `kind` is not that of its last round: what proved the held factor may have come before.
 pub fn assurance(factors: &[Factor], kind: Option<Kind>) -> u8 {
     let known = factors.iter().any(|factor| factor.is_knowledge());
-    let held = kind != Some(Kind::Email)
+    let held = kind.is_none_or(adds)
         && factors
             .iter()
             .any(|factor| !factor.is_knowledge() && *factor != Factor::Email);
     1 + u8::from(known && held)
+}
+
+/// Whether a right code of such a token adds to something known.
+pub(crate) const fn adds(kind: Kind) -> bool {
+    !matches!(kind, Kind::Email)
 }
 
 #[cfg(test)]

@@ -49,6 +49,7 @@ pub use condition::{Condition, Subject, Wanted};
 pub use country::{Country, Exemption};
 pub use enrolment::{Activate, Enrolment, PerKind, StepUp};
 pub use eval::{ConditionTrace, RuleTrace, Ruling, Trace};
+pub(crate) use factor::adds;
 pub use factor::{Factor, assurance, kinds_of};
 pub use facts::Facts;
 pub use hours::Hours;

@@ -1,7 +1,6 @@
 //! What a login reads of a user, and what became of its attempt.
 
 use crate::model::id::Serial;
-use crate::model::kind::Kind;
 use crate::model::token::{Moving, Token, TokenState};
 use crate::model::user::User;
 use crate::model::user_state::UserState;
@@ -18,17 +17,6 @@ pub struct View {
     pub state: UserState,
     /// Its tokens in order of serial, with keys opened.
     pub tokens: Vec<(Token, TokenState)>,
-}
-
-impl View {
-    /// The kind of one of its tokens.
-    pub fn kind_of(&self, serial: &Serial) -> Option<Kind> {
-        let token = self
-            .tokens
-            .iter()
-            .find(|(token, _)| token.serial == *serial);
-        token.map(|(token, _)| token.kind)
-    }
 }
 
 /// What is kept of a token that is gone: the same key under another name must not make used codes good

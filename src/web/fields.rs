@@ -1,8 +1,13 @@
-//! The fields of a form that was sent.
+//! The fields of a form that was sent, and who sent it.
+//!
+//! Threats: a form may be sent octet by octet, and the session of who sends it may end meanwhile. So handlers get
+//! fields only as a [`Sent`], whose sender is found out before the body is read and once more when it has come.
 
 use std::time::Duration;
 
-use axum::extract::{FromRequest, Request};
+use axum::body::Body;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use http_body_util::{BodyExt as _, Limited};
@@ -12,6 +17,7 @@ use zeroize::Zeroizing;
 use crate::config::HTTP_BODY;
 use crate::model::draft::DRAFT_MAX;
 use crate::secret::SecretString;
+use crate::web::Desk;
 
 /// Names and values, in order.
 pub(crate) struct Fields(Vec<(String, Zeroizing<String>)>);
@@ -36,22 +42,38 @@ impl Fields {
     }
 }
 
-impl<S: Send + Sync> FromRequest<S> for Fields {
+/// A form, and who sent it, as they are when it has come.
+pub(crate) struct Sent<S>(pub(crate) S, pub(crate) Fields);
+
+impl<S> FromRequest<Desk> for Sent<S>
+where
+    S: FromRequestParts<Desk, Rejection = Response> + Send,
+{
     type Rejection = Response;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Response> {
+    async fn from_request(request: Request, desk: &Desk) -> Result<Self, Response> {
+        let (mut parts, body) = request.into_parts();
+        drop(S::from_request_parts(&mut parts, desk).await?);
+        let fields = Fields::read(&parts, body).await?;
+        let sender = S::from_request_parts(&mut parts, desk).await?;
+        Ok(Self(sender, fields))
+    }
+}
+
+impl Fields {
+    async fn read(parts: &Parts, body: Body) -> Result<Self, Response> {
         let refuse = |status: StatusCode| status.into_response();
-        let media = request.headers().get(header::CONTENT_TYPE);
+        let media = parts.headers.get(header::CONTENT_TYPE);
         let media = media.and_then(|media| media.to_str().ok());
         if !media.is_some_and(|media| media.starts_with("application/x-www-form-urlencoded")) {
             return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE));
         }
-        let most = match request.uri().path() {
+        let most = match parts.uri.path() {
             DRAFT => DRAFT_FORM,
             IMPORT => IMPORT_FORM,
             _ => HTTP_BODY,
         };
-        let body = Limited::new(request.into_body(), most).collect();
+        let body = Limited::new(body, most).collect();
         let body = timeout(PATIENCE, body).await;
         let body = body.map_err(|_| refuse(StatusCode::REQUEST_TIMEOUT))?;
         let body = body.map_err(|_| (StatusCode::PAYLOAD_TOO_LARGE, TOO_LONG).into_response())?;

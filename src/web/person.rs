@@ -18,13 +18,76 @@ use crate::model::user_key::{CONSOLE, UserKey};
 use crate::secret::SecretString;
 use crate::server::http::App;
 use crate::store::{Store, StoreError, View};
+use crate::time::UnixTime;
 use crate::web::Desk;
 
 /// What a person may do, and what they have signed in with.
 pub(crate) struct Standing {
     pub(crate) roles: Vec<Scope>,
-    /// Changes with the record of the person, the password and the tokens.
-    pub(crate) digest: [u8; 32],
+    pub(crate) ground: Ground,
+}
+
+/// What a session stands on: it ends when any of it changes, but for what is changed in the session itself.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Ground {
+    /// When the person's record was made: a later one of the same name is another.
+    created: UnixTime,
+    /// Revision of that record.
+    revision: u64,
+    /// Revision of what they know.
+    known: u64,
+    /// Digest of their tokens and how far those are.
+    tokens: [u8; 32],
+}
+
+/// What an act of the person changes of it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Part {
+    Nothing,
+    /// Their record, once.
+    Record,
+    Tokens,
+    /// Anything: the person has proven again who they are, as at a sign-in.
+    Proven,
+}
+
+impl Ground {
+    pub(crate) fn of(store: &Store, view: &View) -> Result<Self, StoreError> {
+        let mut tokens = Sha256::new();
+        for (token, _) in &view.tokens {
+            tokens.update(token.serial.as_str());
+            tokens.update([0]);
+            tokens.update(token.state.as_str());
+            tokens.update([0]);
+        }
+        Ok(Self {
+            created: view.user.created,
+            revision: view.user.revision,
+            known: store.credentials(&view.user.key)?.revision,
+            tokens: tokens.finalize().into(),
+        })
+    }
+
+    /// Whether this is what it was before but for what an act changed. What others change at the same time is not
+    /// taken for the act's: who holds a stolen session could act in it again and again until they do.
+    pub(crate) fn is_but_for(self, changed: Part, before: Self) -> bool {
+        let expected = match changed {
+            Part::Nothing => before,
+            Part::Record => Self {
+                revision: before.revision + 1,
+                ..before
+            },
+            Part::Tokens => Self {
+                tokens: self.tokens,
+                ..before
+            },
+            Part::Proven => Self {
+                created: before.created,
+                ..self
+            },
+        };
+        self == expected
+    }
 }
 
 /// How a person stands now; `None`: not a person of the console any more.
@@ -43,23 +106,8 @@ pub(crate) fn standing(app: &App, user: &UserKey) -> Result<Option<Standing>, St
     if roles.is_empty() {
         return Ok(None);
     }
-    let digest = digest(store, &view)?;
-    Ok(Some(Standing { roles, digest }))
-}
-
-/// Of what a person stands on: their record, what they know and their tokens.
-pub(crate) fn digest(store: &Store, view: &View) -> Result<[u8; 32], StoreError> {
-    let mut digest = Sha256::new();
-    digest.update(view.user.created.as_millis().to_be_bytes());
-    digest.update(view.user.revision.to_be_bytes());
-    digest.update(store.credentials(&view.user.key)?.revision.to_be_bytes());
-    for (token, _) in &view.tokens {
-        digest.update(token.serial.as_str());
-        digest.update([0]);
-        digest.update(token.state.as_str());
-        digest.update([0]);
-    }
-    Ok(digest.finalize().into())
+    let ground = Ground::of(store, &view)?;
+    Ok(Some(Standing { roles, ground }))
 }
 
 /// Whether someone has the role `admin` and a way to sign in; what cannot be read counts as one.
@@ -186,3 +234,51 @@ pub(crate) const ROLES: [Scope; 4] = [
 ];
 /// Users that are read at a time.
 const PAGE: usize = 500;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A session that is used again and again outlives nothing that others change at the same time.
+    #[test]
+    fn only_what_an_act_changed_is_taken_for_its_own() {
+        let before = Ground {
+            revision: 7,
+            known: 3,
+            ..Ground::default()
+        };
+        let record = Ground {
+            revision: 8,
+            ..before
+        };
+        let tokens = Ground {
+            tokens: [1; 32],
+            ..before
+        };
+        for (changed, own) in [
+            (Part::Nothing, before),
+            (Part::Record, record),
+            (Part::Tokens, tokens),
+            (Part::Tokens, before),
+        ] {
+            assert!(own.is_but_for(changed, before), "{changed:?}");
+            // A new password, another change of the record, another person of the same name.
+            let known = Ground { known: 4, ..own };
+            let revision = own.revision + 1;
+            let twice = Ground { revision, ..own };
+            let created = UnixTime::from_secs(1);
+            let other = Ground { created, ..own };
+            for others in [known, twice, other] {
+                assert!(!others.is_but_for(changed, before), "{changed:?}");
+            }
+        }
+        assert!(!tokens.is_but_for(Part::Record, before));
+        assert!(!record.is_but_for(Part::Tokens, before));
+        let all = Ground {
+            revision: 9,
+            known: 4,
+            ..tokens
+        };
+        assert!(all.is_but_for(Part::Proven, before));
+    }
+}

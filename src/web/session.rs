@@ -1,14 +1,15 @@
 //! Sessions of people who have signed in.
 //!
 //! ```text
-//! cookie = 256 random bits; kept: their SHA-256, who, and a digest of what they signed in with
+//! cookie = 256 random bits; kept: their SHA-256, who, and what they signed in with
 //! ends: 15 minutes without a request, 12 hours after the sign-in, when the person changes, on demand, and
 //!       with the daemon
+//! goes on under another cookie after a change that was made in it, for what is left of the 12 hours
 //! ```
 //!
 //! Threats: a session id that an attacker chose is never taken, since every sign-in draws a new one; a copy of
 //! memory or of the store opens nothing; a stolen cookie ends when the person's roles, password or tokens
-//! change ([`crate::web::person::Standing`]).
+//! change ([`Ground`]).
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 use crate::model::user_key::UserKey;
 use crate::secret::{Entropy, EntropyError, SecretString, random};
 use crate::time::UnixTime;
+use crate::web::person::Ground;
 
 /// All sessions of this process.
 #[derive(Default)]
@@ -33,8 +35,8 @@ pub(crate) struct Session {
     /// What lists call it; says nothing of its cookie.
     pub(crate) id: String,
     pub(crate) user: UserKey,
-    /// Digest of what the person signed in with.
-    pub(crate) standing: [u8; 32],
+    /// What the person signed in with.
+    pub(crate) ground: Ground,
     pub(crate) began: UnixTime,
     pub(crate) seen: UnixTime,
     pub(crate) address: Option<IpAddr>,
@@ -58,7 +60,7 @@ impl Session {
 /// Who signs in, and from where.
 pub(crate) struct Opening {
     pub(crate) user: UserKey,
-    pub(crate) standing: [u8; 32],
+    pub(crate) ground: Ground,
     pub(crate) at: UnixTime,
     pub(crate) address: Option<IpAddr>,
     pub(crate) browser: String,
@@ -76,7 +78,7 @@ impl Sessions {
         let session = Session {
             id: HEXLOWER.encode(&random::<8>(entropy)?),
             user: opening.user,
-            standing: opening.standing,
+            ground: opening.ground,
             began: opening.at,
             seen: opening.at,
             address: opening.address,
@@ -117,27 +119,45 @@ impl Sessions {
         Some(session.clone())
     }
 
-    /// The session of a cookie, as it is left.
-    pub(crate) fn peek(&self, cookie: &str, now: Instant) -> Option<Session> {
-        let found = self.lock().get(&key(cookie)).cloned();
-        found.filter(|session| !session.is_over(now))
-    }
-
-    /// The person has proven again who they are: the session goes on under a new cookie.
-    pub(crate) fn step_up(
+    /// The session goes on under a new cookie and stands on this from now on; `None` where it has ended.
+    pub(crate) fn renew(
         &self,
         cookie: &str,
-        standing: [u8; 32],
+        ground: Ground,
         now: Instant,
         entropy: &dyn Entropy,
     ) -> Result<Option<SecretString>, EntropyError> {
+        self.goes_on(cookie, now, entropy, |session| session.ground = ground)
+    }
+
+    /// The same after the person has proven again who they are.
+    pub(crate) fn step_up(
+        &self,
+        cookie: &str,
+        ground: Ground,
+        now: Instant,
+        entropy: &dyn Entropy,
+    ) -> Result<Option<SecretString>, EntropyError> {
+        self.goes_on(cookie, now, entropy, |session| {
+            session.ground = ground;
+            session.proven = now;
+        })
+    }
+
+    fn goes_on(
+        &self,
+        cookie: &str,
+        now: Instant,
+        entropy: &dyn Entropy,
+        change: impl FnOnce(&mut Session),
+    ) -> Result<Option<SecretString>, EntropyError> {
         let (renewed, key_then) = fresh(entropy)?;
         let mut all = self.lock();
-        let Some(mut session) = all.remove(&key(cookie)) else {
+        let found = all.remove(&key(cookie));
+        let Some(mut session) = found.filter(|session| !session.is_over(now)) else {
             return Ok(None);
         };
-        session.proven = now;
-        session.standing = standing;
+        change(&mut session);
         all.insert(key_then, session);
         Ok(Some(renewed))
     }
@@ -201,7 +221,7 @@ mod tests {
     fn open(sessions: &Sessions, name: &str, now: Instant) -> SecretString {
         let opening = Opening {
             user: UserKey::with_realm(name, "console").unwrap(),
-            standing: [0; 32],
+            ground: Ground::default(),
             at: UnixTime::EPOCH,
             address: None,
             browser: String::new(),
@@ -238,10 +258,35 @@ mod tests {
         let later = now + STEP_UP;
         assert!(find(&sessions, &cookie, now).unwrap().is_proven(now));
         assert!(!find(&sessions, &cookie, later).unwrap().is_proven(later));
-        let renewed = sessions.step_up(cookie.expose(), [1; 32], later, &SystemEntropy);
+        let ground = Ground::default();
+        let renewed = sessions.step_up(cookie.expose(), ground, later, &SystemEntropy);
         let renewed = renewed.unwrap().unwrap();
         assert!(find(&sessions, &cookie, later).is_none());
         assert!(find(&sessions, &renewed, later).unwrap().is_proven(later));
+    }
+
+    /// What is changed in a session buys it no time.
+    #[test]
+    fn a_session_that_goes_on_ends_when_it_would_have() {
+        let (sessions, began) = (Sessions::default(), Instant::now());
+        let mut cookie = open(&sessions, "kim", began);
+        let renewed = |cookie: &SecretString, now: Instant| {
+            let ground = Ground::default();
+            let renewed = sessions.renew(cookie.expose(), ground, now, &SystemEntropy);
+            renewed.unwrap()
+        };
+        let mut now = began;
+        while now + Duration::from_mins(14) < began + LONGEST {
+            now += Duration::from_mins(14);
+            assert!(find(&sessions, &cookie, now).is_some());
+            let next = renewed(&cookie, now).unwrap();
+            assert!(renewed(&cookie, now).is_none(), "once");
+            cookie = next;
+        }
+        assert!(renewed(&cookie, began + LONGEST).is_none());
+        let other = open(&sessions, "kim", began);
+        sessions.end(other.expose());
+        assert!(renewed(&other, began).is_none(), "it was ended");
     }
 
     #[test]

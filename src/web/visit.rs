@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::server::http::Origin;
 use crate::server::http::caller::Person;
+use crate::web::person::Ground;
 use crate::web::session::Session;
 use crate::web::text::Text;
 use crate::web::{Desk, answer, person};
@@ -93,7 +94,7 @@ pub(crate) fn signed(desk: &Desk, visit: &Visit) -> Option<(Person, Session)> {
     let (at, now) = (desk.app.core().now(), desk.app.core().instant());
     let session = desk.web.sessions.find(cookie, at, now)?;
     match person::standing(&desk.app, &session.user) {
-        Ok(Some(standing)) if standing.digest == session.standing => {
+        Ok(Some(standing)) if standing.ground == session.ground => {
             let person = Person {
                 user: session.user.clone(),
                 roles: standing.roles,
@@ -112,14 +113,23 @@ pub(crate) fn signed(desk: &Desk, visit: &Visit) -> Option<(Person, Session)> {
     }
 }
 
-/// Whether the session of a visit still is, which is no use of it: a page that is left open does not keep it.
-pub(crate) fn is_live(desk: &Desk, visit: &Visit) -> bool {
-    let cookie = visit.cookie.as_deref().unwrap_or_default();
-    let Some(session) = desk.web.sessions.peek(cookie, desk.app.core().instant()) else {
-        return false;
-    };
-    let standing = person::standing(&desk.app, &session.user).ok().flatten();
-    standing.is_some_and(|standing| standing.digest == session.standing)
+/// Whether a session still is, under whatever cookie it goes on. That is no use of it: a page that is left open does
+/// not keep it.
+pub(crate) fn is_live(desk: &Desk, signed: &Signed) -> bool {
+    let is_it = |one: &Session| one.id == signed.session.id;
+    let found = desk.web.sessions.list(desk.app.core().instant(), is_it);
+    let ground = ground(desk, signed);
+    found.iter().any(|session| ground == Some(session.ground))
+}
+
+/// Whether someone who had signed in still is who they were, also where the session is over.
+pub(crate) fn stands(desk: &Desk, signed: &Signed) -> bool {
+    ground(desk, signed) == Some(signed.session.ground)
+}
+
+fn ground(desk: &Desk, signed: &Signed) -> Option<Ground> {
+    let standing = person::standing(&desk.app, &signed.person.user);
+    standing.ok().flatten().map(|standing| standing.ground)
 }
 
 impl Visit {

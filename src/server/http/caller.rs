@@ -7,6 +7,10 @@
 //! Deny by default: each call of the administration is behind [`require_role`], whatever its handler does,
 //! and `/metrics` behind [`near_or_admin`]. An administrator's key may do everything, and so may a local
 //! caller, who could read the store itself.
+//!
+//! A body may take its time, and some answers have no end. A key acts when the body has come whole only if it opens
+//! the call then ([`again`]); an answer without an end lasts as long as the key ([`Lasting`]). A person's session is
+//! looked at in the same way where the person's forms are read.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -189,13 +193,7 @@ pub(crate) async fn identify_asker(
     let response = named(&app, request, next, |app, request, now| {
         known(app, request, now)?;
         let caller = request.extensions().get::<Caller>();
-        if caller.is_some_and(Caller::may_verify) {
-            Ok(())
-        } else {
-            Err(Failure::forbidden(
-                "this needs a key with the scope `verify`",
-            ))
-        }
+        permits(caller.ok_or(Failure::NO_KEY)?, call::Access::Verify)
     });
     preference::undecided(response.await, by_status)
 }
@@ -235,12 +233,7 @@ async fn named(
 
 fn known(app: &App, request: &mut Request, now: UnixTime) -> Result<(), Failure> {
     if request.extensions().get::<Caller>().is_none() {
-        let key = bearer(request.headers()).ok_or(Failure::NO_KEY)?;
-        let client = app
-            .core()
-            .clients()
-            .by_key(&key, now)
-            .ok_or(Failure::NO_KEY)?;
+        let client = keyed(app, request.headers(), now)?;
         if let Some(rate) = app.limits().http_client_rate
             && !app.rates().take(&client.name, rate, Instant::now())
         {
@@ -249,6 +242,55 @@ fn known(app: &App, request: &mut Request, now: UnixTime) -> Result<(), Failure>
         request.extensions_mut().insert(Caller::Key(client));
     }
     Ok(())
+}
+
+/// The client whose key came with a request.
+fn keyed(app: &App, headers: &HeaderMap, now: UnixTime) -> Result<Arc<Client>, Failure> {
+    let key = bearer(headers).ok_or(Failure::NO_KEY)?;
+    let client = app.core().clients().by_key(&key, now);
+    client.ok_or(Failure::NO_KEY)
+}
+
+/// Finds out once more who calls, when the body has come: a key that was removed or exchanged meanwhile acts no
+/// more, and one with other scopes by those of now.
+pub(crate) fn again(app: &App, parts: &mut Parts, access: call::Access) -> Result<(), Failure> {
+    if !matches!(parts.extensions.get(), Some(Caller::Key(_))) {
+        return Ok(());
+    }
+    let caller = Caller::Key(keyed(app, &parts.headers, app.core().now())?);
+    permits(&caller, access)?;
+    if matches!(access, call::Access::Admin(_)) {
+        let arrival = parts.extensions.get().copied().ok_or(Failure::NO_KEY)?;
+        parts.extensions.insert(acting(&caller, arrival));
+    }
+    parts.extensions.insert(caller);
+    Ok(())
+}
+
+/// The right to an answer that has no end, looked at with each part of it.
+pub(crate) struct Lasting {
+    /// The key that came with the request; none of a caller whom the kernel vouches for.
+    key: Option<SecretString>,
+    access: call::Access,
+}
+
+impl Lasting {
+    pub(crate) fn of(caller: &Caller, headers: &HeaderMap, access: call::Access) -> Self {
+        let key = match caller {
+            Caller::Key(_) => bearer(headers),
+            Caller::Local { .. } | Caller::Person(_) => None,
+        };
+        Self { key, access }
+    }
+
+    /// Whether it goes on.
+    pub(crate) fn holds(&self, app: &App) -> bool {
+        let Some(key) = &self.key else {
+            return true;
+        };
+        let client = app.core().clients().by_key(key, app.core().now());
+        client.is_some_and(|client| permits(&Caller::Key(client), self.access).is_ok())
+    }
 }
 
 /// The key of an `Authorization: Bearer` header; none where there are two such headers.
@@ -292,25 +334,42 @@ pub(crate) async fn require_role(
     ) else {
         return Failure::NO_KEY.into_response();
     };
-    if !caller.may_administer() && !caller.acts_as(scopes) {
-        let forbidden = if scopes.is_empty() {
-            ADMINISTRATORS
-        } else {
-            ROLES
-        };
-        return Failure::forbidden(forbidden).into_response();
+    if let Err(failure) = permits(caller, call::Access::Admin(scopes)) {
+        return failure.into_response();
     }
-    let by = By {
+    let by = acting(caller, arrival);
+    request.extensions_mut().insert(by);
+    next.run(request).await
+}
+
+/// Whether a caller may make calls of this kind, where that follows from what they are.
+fn permits(caller: &Caller, access: call::Access) -> Result<(), Failure> {
+    match access {
+        call::Access::Verify if !caller.may_verify() => Err(Failure::forbidden(VERIFIERS)),
+        call::Access::Admin(scopes) if !caller.may_administer() && !caller.acts_as(scopes) => {
+            let forbidden = if scopes.is_empty() {
+                ADMINISTRATORS
+            } else {
+                ROLES
+            };
+            Err(Failure::forbidden(forbidden))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// In whose name a caller changes what is administered.
+fn acting(caller: &Caller, arrival: Arrival) -> By {
+    By {
         request: arrival.id,
         actor: caller.actor(),
         person: caller.person(),
         at: arrival.at,
         limited: !caller.may_administer(),
-    };
-    request.extensions_mut().insert(by);
-    next.run(request).await
+    }
 }
 
+const VERIFIERS: &str = "this needs a key with the scope `verify`";
 const ROLES: &str = "this needs a key with the scope `admin`, or of the role that the work belongs to (operator, \
      approver, auditor), and without a realm";
 const ADMINISTRATORS: &str = "this needs a key with the scope `admin` and without a realm";

@@ -477,7 +477,8 @@ const OTHERWISE: [(&str, &str, &str); 3] = [
     ("TryGateway", "to", "+82 10-1234-5678"),
 ];
 
-const IDEMPOTENCY: &str = "Makes a retry return the first answer without consuming again";
+const IDEMPOTENCY: &str = "Makes a retry return the first answer without consuming again; an accept \
+only while all that it rested on is as it was";
 const PREFER: &str =
     "`status`: the decision is in the status, and `Preference-Applied: status` says so";
 const LICENSE: &str = "MIT OR Apache-2.0";

@@ -14,7 +14,6 @@
 
 use std::sync::Arc;
 
-use axum::body::to_bytes;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
@@ -30,11 +29,11 @@ use crate::login::redeem::{Redeemed, Redemption};
 use crate::model::id::Serial;
 use crate::model::user_key::UserKey;
 use crate::otpauth::encode_base32;
-use crate::server::http::App;
 use crate::server::http::caller::Arrival;
 use crate::server::http::device::signed::{Enrolling, Signed, refuse};
 use crate::server::http::error::Failure;
 use crate::server::http::route::{Credential as _, Received, Routes};
+use crate::server::http::{App, body};
 use crate::time::UnixTime;
 
 mod signed;
@@ -101,8 +100,7 @@ async fn enrol(
 pub(crate) async fn signed_user(app: &Arc<App>, request: Request) -> Result<UserKey, Response> {
     let signed = async {
         let (mut parts, body) = request.into_parts();
-        let octets = to_bytes(body, LONGEST_SIGN_IN).await;
-        let octets = octets.map_err(|_| Failure::malformed("the body is {}"))?;
+        let octets = body::read(body, LONGEST_SIGN_IN, app).await?;
         let (id, at) = app.core().arrival().map_err(undecided)?;
         let instant = Instant::now();
         parts.extensions.insert(Arrival { id, at, instant });

@@ -4,7 +4,8 @@
 //! who may call, path, query, `If-Match` (412), body, status and `ETag` of the answer, `Prefer: status`, and the
 //! names of records that are not there.
 //!
-//! Invariant: nothing of a request is read before it is known that its caller may make the call.
+//! Invariant: nothing of a request is read before it is known that its caller may make the call, and it is found out
+//! once more when the body has come ([`caller::again`]).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -251,9 +252,8 @@ where
     Answer: Future<Output = Result<C::Answer, Failure>>,
 {
     let by_status = ByStatus::of::<C>(&request)?;
-    let caller = request.extensions().get::<Caller>().cloned();
+    let (call, caller) = Received::<C, K>::read(&app, request).await?;
     let caller = caller.filter(|_| K::ADMINISTERS);
-    let call = Received::<C, K>::read(&app, request).await?;
     let (expected, place) = (call.expected, call.place.clone());
     let reads = C::OPERATION.method == Method::GET;
     let unseen = |caller: &Caller| C::Place::unseen(&app, caller, &place, reads);
@@ -308,7 +308,8 @@ impl<C: Call, K: Credential> Received<C, K>
 where
     C::Place: Named,
 {
-    async fn read(app: &Arc<App>, request: Request) -> Result<Self, Failure> {
+    /// Reads a request; with it who makes it, where that is a caller.
+    async fn read(app: &Arc<App>, request: Request) -> Result<(Self, Option<Caller>), Failure> {
         let (mut parts, body) = request.into_parts();
         let handed = parts.extensions.remove::<Handed<C::Body>>();
         let handed = handed.and_then(Handed::take);
@@ -316,6 +317,7 @@ where
             Some(_) => Zeroizing::default(),
             None => octets::<C, K>(app, &parts.headers, body).await?,
         };
+        caller::again(app, &mut parts, C::OPERATION.access)?;
         let from = K::of(app, &parts, &octets).await?;
         let mut place = place::<C::Place>(&mut parts).await?;
         if C::OPERATION.named == NamedBy::AnyName {
@@ -333,13 +335,14 @@ where
             Some(body) => body,
             None => body::parse(&octets)?,
         };
-        Ok(Self {
+        let call = Self {
             from,
             place,
             query,
             body,
             expected,
-        })
+        };
+        Ok((call, parts.extensions.remove()))
     }
 }
 

@@ -13,22 +13,22 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{Extensions, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::admin::AdminError;
+use crate::api::call::Access;
 use crate::api::{
     ScimAddGroup, ScimAddUser, ScimConfig, ScimGroup, ScimGroups, ScimPatchGroup, ScimPatchUser,
     ScimPutGroup, ScimPutUser, ScimRemoveGroup, ScimRemoveUser, ScimResourceType,
     ScimResourceTypes, ScimSchema, ScimSchemas, ScimUser, ScimUsers,
 };
 use crate::core::directory::Pushed;
+use crate::model::client::Client;
 use crate::model::group::SourceGroup;
 use crate::model::user::User;
-use crate::server::http::App;
-use crate::server::http::body;
 use crate::server::http::caller::{Arrival, Caller};
 use crate::server::http::error::Failure;
 use crate::server::http::route::Routes;
@@ -36,6 +36,7 @@ use crate::server::http::scim::document::{LIST, PAGE, abilities, list, schemas, 
 use crate::server::http::scim::error::{ScimError, answer};
 use crate::server::http::scim::listed::get;
 use crate::server::http::scim::patch::{equals, same};
+use crate::server::http::{App, body, caller};
 use crate::store::By;
 
 mod document;
@@ -93,15 +94,21 @@ struct Query {
     excluded_attributes: Option<String>,
 }
 
-async fn served(app: &Arc<App>, request: Request<Body>) -> Result<Response, ScimError> {
-    let (parts, body) = request.into_parts();
-    let caller: Option<&Caller> = parts.extensions.get();
+/// Who pushes, and what; only with a key that may do nothing else.
+fn provider(app: &App, extensions: &Extensions) -> Result<(Arc<Client>, Pushed), Failure> {
+    let caller: Option<&Caller> = extensions.get();
     let client = caller.and_then(Caller::pushes).ok_or_else(|| {
         Failure::forbidden("this needs a key with the scope `scim`, no other scope and no realm")
     })?;
     let source = app.core().directories().pushed_by(&client.name);
     let source = source
         .ok_or_else(|| Failure::forbidden("no [source.NAME] of kind scim names this client"))?;
+    Ok((Arc::clone(client), source))
+}
+
+async fn served(app: &Arc<App>, request: Request<Body>) -> Result<Response, ScimError> {
+    let (mut parts, body) = request.into_parts();
+    provider(app, &parts.extensions)?;
     let arrival: Option<Arrival> = parts.extensions.get().copied();
     let arrival = arrival.ok_or(Failure::INTERNAL)?;
     let octets = body::read(body, BODY, app).await?;
@@ -110,6 +117,16 @@ async fn served(app: &Arc<App>, request: Request<Body>) -> Result<Response, Scim
     } else {
         body::parse(&octets)?
     };
+    let _turn = if parts.method == Method::GET {
+        None
+    } else {
+        let turn = app.admin().turn_to_push();
+        let turn = tokio::time::timeout(app.limits().request_timeout, turn).await;
+        Some(turn.map_err(|_| Failure::unavailable("other changes of users are under way"))?)
+    };
+    // The body took its time, and so did the turn.
+    caller::again(app, &mut parts, Access::Scim)?;
+    let (client, source) = provider(app, &parts.extensions)?;
     let by = By {
         request: arrival.id,
         actor: format!("api:{}", client.name),
@@ -128,13 +145,6 @@ async fn served(app: &Arc<App>, request: Request<Body>) -> Result<Response, Scim
     let path = parts.uri.path().strip_prefix("/scim/v2/");
     let mut places = path.unwrap_or_default().splitn(2, '/');
     let (kind, id) = (places.next().unwrap_or_default(), places.next());
-    let _turn = if asked.method == Method::GET {
-        None
-    } else {
-        let turn = app.admin().turn_to_push();
-        let turn = tokio::time::timeout(app.limits().request_timeout, turn).await;
-        Some(turn.map_err(|_| Failure::unavailable("other changes of users are under way"))?)
-    };
     match (kind, id) {
         ("Users", None) => asked.users().await,
         ("Users", Some(id)) => asked.user(id).await,

@@ -414,6 +414,14 @@ fn refused(token: &Token, reason: Reason, next: &str) -> Failure {
             "wait some seconds after a failure, then try again; it says nothing about the token"
                 .to_owned(),
         ),
+        Reason::UserDisabled => {
+            let user = token.user.to_string();
+            let next = format!(
+                "enable the user, then try again: oncegate user enable {}",
+                shell::word(&user)
+            );
+            ("what was typed for it was not looked at", next)
+        }
         Reason::UsedCode => ("that code was used before", next.to_owned()),
         _ => ("it did not make that code", next.to_owned()),
     };

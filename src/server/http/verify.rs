@@ -5,6 +5,8 @@
 //!   fixed time after arrival (threats T12, T13);
 //! - a decision that has begun is finished even when the caller hangs up, so that a retry with the
 //!   same `Idempotency-Key` finds its answer;
+//! - an accept is given to a retry only while all that it rested on is as it was, and on record
+//!   ([`Login::again`](crate::login::Login::again)); else the retry is decided like any other request;
 //! - what cannot be decided is 503, and says nothing about the user.
 
 use std::collections::BTreeMap;
@@ -20,9 +22,10 @@ use tokio::time::{Instant, timeout};
 use crate::admin::{CredentialsPatch, NewVerifier, Replaced};
 use crate::api::{self, ReplaceCredentials, Verify, VerifyAnswer, VerifyRequest};
 use crate::core::CoreError;
-use crate::login::{LoginAnswer, LoginRequest, MIN_ASSURANCE, Presented};
+use crate::login::{Given, LoginAnswer, LoginOutcome, LoginRequest, MIN_ASSURANCE, Presented};
 use crate::model::audit::Channel;
 use crate::model::client::{Access, Client, LOCAL};
+use crate::model::id::RequestId;
 use crate::secret::SecretString;
 use crate::server::http::caller::{Arrival, Caller};
 use crate::server::http::error::{Failure, SEE};
@@ -36,6 +39,29 @@ use crate::server::http::{App, idempotency, tell};
 pub(crate) struct Verdict {
     answer: VerifyAnswer,
     delay: Duration,
+    retry: Retry,
+}
+
+/// What a retry of the request is answered.
+#[derive(Clone, Debug)]
+enum Retry {
+    /// The same: a challenge lets no one in, and what answers it is judged by what holds then.
+    Same,
+    /// The same while it may be given again.
+    Given(Given),
+    /// It is decided anew: nothing was consumed, or a waiver was used, which is judged each time.
+    Anew,
+}
+
+impl Retry {
+    fn of(first: RequestId, decided: &LoginOutcome) -> Self {
+        match decided.answer {
+            LoginAnswer::Challenge(_) => Self::Same,
+            // Whether it was counted or not: how a retry is answered must not tell.
+            LoginAnswer::Reject => Self::Given(Given::reject(first)),
+            LoginAnswer::Accept(_) => Given::of(first, decided).map_or(Self::Anew, Self::Given),
+        }
+    }
 }
 
 pub(crate) async fn verify(app: Arc<App>, call: Asked<Verify>) -> Result<VerifyAnswer, Failure> {
@@ -69,30 +95,46 @@ impl App {
     ) -> Result<Decided, Failure> {
         let Some((key, digest)) = retry else {
             let app = Arc::clone(self);
-            let asked = self.finish(async move { question.ask(&app).await });
-            // Logged by the service.
-            return Ok(match asked.await {
-                Ok(decided) => decided.map_err(|error| Some(error.to_string())),
-                Err(_) => Err(None),
-            });
+            return Ok(self.done(async move { question.ask(&app).await }).await);
         };
+        let client = &question.client;
         let digest = Sha256::new()
             .chain_update(digest)
-            .chain_update(question.client.name.as_bytes())
+            .chain_update(client.name.as_bytes())
+            .chain_update(client.created.as_millis().to_be_bytes())
             .finalize();
         let arrived = question.arrival.instant;
         let claim = self
             .answers()
-            .claim(caller.actor(), &key, digest.into(), arrived);
-        let answer = match claim.map_err(|_| Failure::KEY_REUSED)? {
+            .claim(holder(caller), &key, digest.into(), arrived);
+        match claim.map_err(|_| Failure::KEY_REUSED)? {
             Claim::First(sender, answer) => {
                 self.tasks()
                     .spawn(Arc::clone(self).settle(question, sender));
-                answer
+                Ok(idempotency::decided(answer).await)
             }
-            Claim::Retry(answer) => answer,
-        };
-        Ok(idempotency::decided(answer).await)
+            Claim::Retry(answer) => {
+                let first = match idempotency::decided(answer).await {
+                    Ok(first) => first,
+                    Err(why) => return Ok(Err(why)),
+                };
+                let app = Arc::clone(self);
+                let again = async move { question.again(&app, first).await };
+                Ok(self.done(again).await)
+            }
+        }
+    }
+
+    /// Decides to the end, also where the caller hangs up.
+    async fn done(
+        &self,
+        work: impl Future<Output = Result<Verdict, CoreError>> + Send + 'static,
+    ) -> Decided {
+        // Logged by the service.
+        match self.finish(work).await {
+            Ok(decided) => decided.map_err(|error| Some(error.to_string())),
+            Err(_) => Err(None),
+        }
     }
 
     /// Decides, and tells those who wait.
@@ -145,6 +187,14 @@ impl Turn {
             tokio::time::sleep_until(arrived + delay).await;
         }
         drop(self.0);
+    }
+}
+
+/// Whose idempotency keys a caller's are: a later client of the same name is another.
+fn holder(caller: &Caller) -> String {
+    match caller {
+        Caller::Key(client) => format!("{} {}", caller.actor(), client.created.as_millis()),
+        Caller::Local { .. } | Caller::Person(_) => caller.actor(),
     }
 }
 
@@ -342,34 +392,63 @@ impl Question {
     async fn ask(self, app: &App) -> Result<Verdict, CoreError> {
         let context = self.context();
         let request = self.request(app, &context);
-        let decided = app.login().authenticate(&request).await?;
-        let request_id = self.arrival.id.to_string();
+        let mut decided = app.login().authenticate(&request).await?;
+        if let LoginAnswer::Challenge(challenge) = decided.answer {
+            decided.answer = LoginAnswer::Challenge(app.login().followed(&request, challenge)?);
+        }
+        Ok(Verdict::of(decided, self.arrival.id))
+    }
+
+    /// Answers a retry of the request that `first` was the answer to.
+    async fn again(self, app: &App, first: Verdict) -> Result<Verdict, CoreError> {
+        let given = match &first.retry {
+            Retry::Same => return Ok(first),
+            Retry::Given(given) => given,
+            Retry::Anew => return self.ask(app).await,
+        };
+        let context = self.context();
+        let request = self.request(app, &context);
+        let decided = app.login().again(&request, given, None).await?;
+        // A reject in the place of an accept is a decision of its own.
+        let id = if given.accepts() {
+            self.arrival.id
+        } else {
+            given.first()
+        };
+        Ok(Verdict::of(decided, id))
+    }
+}
+
+impl Verdict {
+    /// What was decided for the request of this id.
+    fn of(decided: LoginOutcome, id: RequestId) -> Self {
+        let retry = Retry::of(id, &decided);
         let answer = match decided.answer {
             LoginAnswer::Accept(accepted) => VerifyAnswer::Accept {
                 user: accepted.user.to_string(),
                 serial: accepted.serial.map(|serial| serial.to_string()),
                 assurance: accepted.assurance,
                 attributes: api::Values::gather(accepted.attributes),
-                request_id,
+                request_id: accepted.login.to_string(),
             },
-            LoginAnswer::Challenge(challenge) => {
-                let challenge = app.login().followed(&request, challenge)?;
-                VerifyAnswer::Challenge {
-                    challenge: api::Challenge {
-                        id: challenge.id,
-                        factor: challenge.factor.to_string(),
-                        prompt: challenge.prompt.into_owned(),
-                        expires_in: challenge.expires_in.as_secs(),
-                    },
-                    request_id,
-                }
-            }
-            LoginAnswer::Reject => VerifyAnswer::Reject { request_id },
+            LoginAnswer::Challenge(challenge) => VerifyAnswer::Challenge {
+                challenge: api::Challenge {
+                    id: challenge.id,
+                    factor: challenge.factor.to_string(),
+                    prompt: challenge.prompt.into_owned(),
+                    expires_in: challenge.expires_in.as_secs(),
+                },
+                request_id: id.to_string(),
+            },
+            LoginAnswer::Reject => VerifyAnswer::Reject {
+                request_id: id.to_string(),
+            },
         };
-        Ok(Verdict {
+        Self {
             answer,
             delay: decided.delay,
-        })
+            retry,
+        }
     }
 }
 

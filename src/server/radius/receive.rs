@@ -173,9 +173,10 @@ impl Pipeline {
             Serves::Authentication => verify::request(&packet, keys, rule),
             Serves::Accounting => verify::accounting_request(&packet, keys),
         })?;
+        let clients = self.service.core.clients();
+        clients.asked(&peer.client.name, now);
         if peer.previous(now).is_some() {
             let (name, previous) = (&peer.client.name, secret == Secret::Previous);
-            let clients = self.service.core.clients();
             clients.secret_used(name, source.ip(), previous, now);
         }
         if secret == Secret::Previous {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::issue::{Issued, Sends, Way};
-use crate::model::source::{Source, SourceState};
+use crate::model::source::{Source, SourceState, Tried};
 use crate::model::token::{Moving, Repaired, TokenState};
 use crate::model::user_state::{Answered, KnownSource, Month, Recent, UserState};
 use crate::otp::ahead::Ahead;
@@ -191,21 +191,31 @@ struct SourceStateV1 {
     last: u64,
 }
 
-/// A source's counters.
+/// A source's counters. Since 2 the names that failed, and how often, follow.
 pub(crate) fn source_state_row(state: &SourceState) -> Result<Vec<u8>, StoreError> {
     let form = SourceStateV1 {
         throttle: state.throttle.into(),
         last: state.last.as_millis(),
     };
-    row(1, &form)
+    let names = state.names.iter().filter(|tried| tried.failures > 0);
+    let names: Vec<(u32, u32)> = names.map(|tried| (tried.name, tried.failures)).collect();
+    row(2, &(form, names))
 }
 
 /// Reads a source's counters.
 pub(crate) fn source_state(bytes: &[u8]) -> Result<SourceState, StoreError> {
-    let form: SourceStateV1 = take(1, bytes)?;
+    let (form, tried): (SourceStateV1, Vec<(u32, u32)>) = match bytes.first() {
+        Some(1) => (take(1, bytes)?, Vec::new()),
+        _ => take(2, bytes)?,
+    };
+    let mut names = [Tried::default(); SourceState::NAMES];
+    for (place, (name, failures)) in names.iter_mut().zip(tried) {
+        *place = Tried { name, failures };
+    }
     Ok(SourceState {
         throttle: form.throttle.into(),
         last: UnixTime::from_millis(form.last),
+        names,
     })
 }
 
@@ -221,6 +231,13 @@ struct TokenStateV1 {
     sends: Option<(u64, u8)>,
     ahead: Vec<(u64, u64)>,
     repaired: Option<(u64, Option<u64>)>,
+}
+
+/// What version 2 of the row has behind the fields of version 1.
+#[derive(Default, Serialize, Deserialize)]
+struct TokenStateV2 {
+    client: Option<u32>,
+    round: Option<u32>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -262,7 +279,18 @@ pub(crate) fn token_state_row(state: &TokenState) -> Result<Vec<u8>, StoreError>
             (repaired.at.as_millis(), until)
         }),
     };
-    row(1, &form)
+    let more = TokenStateV2 {
+        client: state.client,
+        round: state.round,
+    };
+    // Of most tokens the server sends nothing: their rows stay as short.
+    match more {
+        TokenStateV2 {
+            client: None,
+            round: None,
+        } => row(1, &form),
+        more => row(2, &(form, more)),
+    }
 }
 
 /// Reads consumed steps.
@@ -275,7 +303,10 @@ pub(crate) fn ahead(ranges: &[(u64, u64)]) -> Ahead {
 
 /// Reads a token's moving factor and counters.
 pub(crate) fn token_state(bytes: &[u8]) -> Result<TokenState, StoreError> {
-    let form: TokenStateV1 = take(1, bytes)?;
+    let (form, more): (TokenStateV1, TokenStateV2) = match bytes.first() {
+        Some(1) => (take(1, bytes)?, TokenStateV2::default()),
+        _ => take(2, bytes)?,
+    };
     let drift = Drift::new(form.offset, form.learned).ok_or(BAD_FORM)?;
     let issued = form.issued.map(|issued| {
         Ok::<_, StoreError>(Issued {
@@ -307,6 +338,8 @@ pub(crate) fn token_state(bytes: &[u8]) -> Result<TokenState, StoreError> {
             at: UnixTime::from_millis(at),
             until: until.map(UnixTime::from_millis),
         }),
+        client: more.client,
+        round: more.round,
     })
 }
 
@@ -336,5 +369,44 @@ mod tests {
             ..state
         };
         assert_eq!(user_state(&before).unwrap(), expected);
+    fn rows_of_the_version_before_are_read() {
+        let throttle = Throttle {
+            failures: 7,
+            block: Block::None,
+        };
+        let form = SourceStateV1 {
+            throttle: throttle.into(),
+            last: 5,
+        };
+        let before = SourceState {
+            throttle,
+            last: UnixTime::from_millis(5),
+            ..SourceState::default()
+        };
+        assert_eq!(source_state(&row(1, &form).unwrap()).unwrap(), before);
+        // That of a token that the server sends nothing is still written.
+        let octets = token_state_row(&TokenState::default()).unwrap();
+        assert_eq!(octets.first(), Some(&1));
+        assert_eq!(token_state(&octets).unwrap(), TokenState::default());
+    }
+
+    #[test]
+    fn rows_read_back() {
+        let mut state = SourceState::default();
+        for (name, place) in (1..).zip(&mut state.names) {
+            let failures = name * 3;
+            *place = Tried { name, failures };
+        }
+        let octets = source_state_row(&state).unwrap();
+        assert_eq!(source_state(&octets).unwrap(), state);
+        for (client, round) in [(Some(7), None), (None, Some(9)), (Some(7), Some(9))] {
+            let state = TokenState {
+                client,
+                round,
+                ..TokenState::default()
+            };
+            let octets = token_state_row(&state).unwrap();
+            assert_eq!(token_state(&octets).unwrap(), state);
+        }
     }
 }

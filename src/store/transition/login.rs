@@ -1,6 +1,8 @@
 //! A login: what an attempt does to the rows, given the newest ones.
 
-use crate::model::attempt::{Attempt, Compared, Current, Evidence, Repeated, Stale, Verdict};
+use crate::model::attempt::{
+    AtSource, Attempt, Compared, Current, Evidence, Proven, Repeated, Stale, Verdict,
+};
 use crate::model::audit::{Event, Purpose};
 use crate::model::id::Serial;
 use crate::model::reason::Decision;
@@ -21,7 +23,7 @@ pub(crate) fn attempt(
     attempt: &Attempt,
     keys: Keys<'_>,
 ) -> Result<Result<(Verdict, Entry), Stale>, StoreError> {
-    let Some((user_row, mut current)) = current(rows, &attempt.evidence)? else {
+    let Some((user_row, mut current)) = current(rows, attempt)? else {
         return Ok(Err(Stale));
     };
     let source = attempt.source();
@@ -33,9 +35,7 @@ pub(crate) fn attempt(
         return Ok(Err(Stale));
     };
     let mut activated = Vec::new();
-    if verdict.activates
-        && let Some(serial) = &verdict.serial
-    {
+    if let Some(serial) = &verdict.activates {
         match activate(rows, &user_row, serial, attempt.at) {
             Err(StoreError::Conflict(why)) => verdict = verdict.not_activated(why, &current),
             rows => activated = rows?,
@@ -45,8 +45,8 @@ pub(crate) fn attempt(
     if let Some(state) = &verdict.user {
         writes.push(user_state_write(user_row.clone(), state)?);
     }
-    if let (Some(source), Some(state)) = (source, &verdict.source) {
-        writes.push(source_state_write(source, state)?);
+    if let (Some(source), Some(event)) = (source, verdict.source) {
+        writes.extend(at_source(attempt, (source, &current.source), event, keys)?);
     }
     for (serial, state) in &verdict.tokens {
         writes.push(token_state_write(serial, state)?);
@@ -81,13 +81,15 @@ pub(crate) fn attempt(
 /// not the newest any more.
 fn current(
     rows: &Working<'_>,
-    evidence: &Evidence,
+    attempt: &Attempt,
 ) -> Result<Option<(Vec<u8>, Current)>, StoreError> {
+    let evidence = &attempt.evidence;
     let (user, holds) = match evidence {
-        Evidence::Refused(_) => return Ok(Some(Default::default())),
+        Evidence::Refused(_) | Evidence::Missed { .. } => return Ok(Some(Default::default())),
         Evidence::Compared(compared) => {
             let differs = rows.differs_from(compared.generation);
-            (&compared.user, !differs || conditions_hold(rows, compared)?)
+            let holds = !differs || conditions_hold(rows, compared, &attempt.proven)?;
+            (&compared.user, holds)
         }
         Evidence::Repeated(repeated) => {
             let differs = rows.differs_from(repeated.generation);
@@ -123,7 +125,11 @@ fn activate(
 }
 
 /// Whether the records that the view was read from are still the newest.
-fn conditions_hold(rows: &Working<'_>, compared: &Compared) -> Result<bool, StoreError> {
+fn conditions_hold(
+    rows: &Working<'_>,
+    compared: &Compared,
+    proven: &[Proven],
+) -> Result<bool, StoreError> {
     let owner = record::user_key(&compared.user);
     let user = rows.get(Table::Users, &owner, record::user_condition)?;
     if user.is_none_or(|(revision, disabled)| disabled || revision != compared.revision) {
@@ -135,17 +141,29 @@ fn conditions_hold(rows: &Working<'_>, compared: &Compared) -> Result<bool, Stor
             return Ok(false);
         }
     }
-    for token in compared.tokens.iter().flatten() {
-        let key = record::token_key(&owner, &token.serial);
-        let link = |row: &[u8]| Ok(record::link_target(row).map(<[u8]>::to_vec));
-        let target = rows.get(Table::Tokens, &key, link)?.flatten();
-        let key = target.as_deref().unwrap_or(&key);
-        let found = rows.get(Table::Tokens, key, record::token_condition)?;
-        if found.is_none_or(|(revision, _)| revision != token.revision) {
+    let tokens = compared.tokens.iter().flatten();
+    let tokens = tokens.map(|token| (&token.serial, token.revision));
+    let proven = proven.iter().map(|token| (&token.serial, token.revision));
+    for (serial, seen) in tokens.chain(proven) {
+        if revision_of(rows, &owner, serial)? != Some(seen) {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// The revision of a token that counts for a user; of one that is another's, that of its record there.
+fn revision_of(
+    rows: &Working<'_>,
+    owner: &[u8],
+    serial: &Serial,
+) -> Result<Option<u64>, StoreError> {
+    let key = record::token_key(owner, serial);
+    let link = |row: &[u8]| Ok(record::link_target(row).map(<[u8]>::to_vec));
+    let target = rows.get(Table::Tokens, &key, link)?.flatten();
+    let key = target.as_deref().unwrap_or(&key);
+    let found = rows.get(Table::Tokens, key, record::token_condition)?;
+    Ok(found.map(|(revision, _)| revision))
 }
 
 /// Whether user, PIN, password and token are what they were when the accept was given first.
@@ -161,22 +179,33 @@ fn is_as_it_was(rows: &Working<'_>, repeated: &Repeated) -> Result<bool, StoreEr
             return Ok(false);
         }
     }
-    let key = record::token_key(&owner, &repeated.serial);
-    let link = |row: &[u8]| Ok(record::link_target(row).map(<[u8]>::to_vec));
-    let target = rows.get(Table::Tokens, &key, link)?.flatten();
-    let token = rows.get(
-        Table::Tokens,
-        target.as_deref().unwrap_or(&key),
-        record::token_condition,
-    )?;
-    Ok(token.is_some_and(|(revision, _)| revision == repeated.token))
+    Ok(revision_of(rows, &owner, &repeated.serial)? == Some(repeated.token))
 }
 
-fn source_state_write(source: Source, state: &SourceState) -> Result<RowWrite, StoreError> {
-    let key = source.octets().to_vec();
-    if *state == SourceState::default() {
-        return Ok(gone(Table::Sources, key));
+/// What an attempt does to the row of its source. What a name is called is not to be read there: anyone may have
+/// typed anything, a password too.
+fn at_source(
+    attempt: &Attempt,
+    (source, before): (Source, &SourceState),
+    event: AtSource,
+    keys: Keys<'_>,
+) -> Result<Option<RowWrite>, StoreError> {
+    if event == AtSource::Right && *before == SourceState::default() {
+        return Ok(None);
     }
-    let row = record::source_state_row(state)?;
-    Ok(put(Table::Sources, key, row))
+    let [one, two, three, four, ..] = keys.sealer.mark(&[b"tried", attempt.name().as_bytes()]);
+    let name = u32::from_be_bytes([one, two, three, four]);
+    let after = match event {
+        AtSource::Failed => before.failed(name, &attempt.lockout, attempt.at),
+        AtSource::Right => before.forgiven(name, attempt.at),
+    };
+    if after == *before {
+        return Ok(None);
+    }
+    let key = source.octets().to_vec();
+    Ok(Some(if after == SourceState::default() {
+        gone(Table::Sources, key)
+    } else {
+        put(Table::Sources, key, record::source_state_row(&after)?)
+    }))
 }

@@ -6,7 +6,7 @@ use axum::response::Response;
 
 use crate::model::client::Scope;
 use crate::web::console::frame;
-use crate::web::fields::Fields;
+use crate::web::fields::Sent;
 use crate::web::session::Session;
 use crate::web::view::{Block, Form, Piece, Table, Tone};
 use crate::web::visit::Signed;
@@ -78,7 +78,7 @@ fn is_theirs(signed: &Signed, session: &Session) -> bool {
 }
 
 /// `POST /console/account/end`
-pub(super) async fn end(State(desk): State<Desk>, signed: Signed, fields: Fields) -> Response {
+pub(super) async fn end(State(desk): State<Desk>, Sent(signed, fields): Sent<Signed>) -> Response {
     let id = fields.get("session").unwrap_or_default().to_owned();
     let ended = desk
         .web

@@ -59,6 +59,10 @@ pub(super) enum Kind {
     Days,
     /// Minutes; in the body seconds.
     Minutes,
+    /// Seconds.
+    Seconds,
+    /// Yes or no; what is not sent stays.
+    Switch,
     /// Not asked for: the page has filled it in.
     Given,
     /// Not asked for.
@@ -156,9 +160,9 @@ impl Wanted {
             Kind::Secret => Input::NewPassword,
             Kind::Code => Input::Code,
             Kind::Lines => Input::Lines,
-            Kind::Hours | Kind::Days | Kind::Minutes => Input::Number,
+            Kind::Hours | Kind::Days | Kind::Minutes | Kind::Seconds => Input::Number,
             Kind::Check => Input::Check,
-            Kind::Choice(_) | Kind::OneOf(_) => Input::Select,
+            Kind::Choice(_) | Kind::OneOf(_) | Kind::Switch => Input::Select,
             Kind::Given | Kind::Yes | Kind::No | Kind::Word(_) => return None,
         };
         let t = signed.visit.t;
@@ -175,7 +179,12 @@ impl Wanted {
             .unwrap_or_default()
             .clone_into(&mut field.hint);
         field.required = self.required;
-        if let Kind::Choice(words) | Kind::OneOf(words) = self.kind {
+        let words = match self.kind {
+            Kind::Choice(words) | Kind::OneOf(words) => Some(words),
+            Kind::Switch => Some(SWITCH),
+            _ => None,
+        };
+        if let Some(words) = words {
             let shown = |word: &&str| {
                 let key = format!("word.{word}");
                 let shown = t.find(&key).unwrap_or_default();
@@ -212,7 +221,10 @@ impl Wanted {
                 .filter(|text| !text.is_empty())
                 .map(|text| json!(text))),
             Kind::List => {
-                let words = text.unwrap_or_default();
+                // A list that was not asked for is not emptied.
+                let Some(words) = fields.raw(self.name) else {
+                    return Ok(None);
+                };
                 let words = words.split([' ', ',', '\n', '\r', '\t']);
                 let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
                 Ok(Some(json!(words)))
@@ -225,12 +237,20 @@ impl Wanted {
                 let minutes = number().map_err(|_| self.name)?;
                 Ok(minutes.map(|minutes| json!(minutes * 60)))
             }
+            Kind::Seconds => {
+                let seconds = number().map_err(|_| self.name)?;
+                Ok(seconds.map(|seconds| json!(seconds)))
+            }
+            Kind::Switch => Ok(text.map(|text| json!(text == "yes"))),
             Kind::Yes => Ok(Some(json!(true))),
             Kind::No => Ok(Some(json!(false))),
             Kind::Word(word) => Ok(Some(json!(word))),
         }
     }
 }
+
+/// The words of [`Kind::Switch`].
+const SWITCH: &[&str] = &["yes", "no"];
 
 /// Whether this names someone of the console, however it is written.
 pub(super) fn is_of_console(user: &str) -> bool {

@@ -98,13 +98,18 @@ acts! {
     "confirm" = ConfirmToken: [must("otp", Kind::Code)];
     "resync" = ResyncToken: [must("first", Kind::Code), must("second", Kind::Code)];
     "suspend" = SuspendToken: [];
+    "freeze" = SuspendToken, bad: [];
     "resume" = ResumeToken: [];
     "revoke" = RevokeToken, bad: [
         must("reason", Kind::Choice(&["lost", "stolen", "replaced", "moved", "left", "compromised", "other"])),
     ];
     "offer" = OfferToken, dangerous: [];
     "renew" = RenewToken: [];
-    "assign" = AssignToken: [must("user", Kind::Text)];
+    "assign" = AssignToken: [
+        must("user", Kind::Text),
+        may("first", Kind::Code),
+        may("second", Kind::Code),
+    ];
     "unassign" = UnassignToken: [];
     "link" = LinkToken, dangerous: [
         must("user", Kind::Text),
@@ -134,7 +139,7 @@ acts! {
     "add_api" = AddClient, dangerous, main: [
         must("kind", Kind::Word("api")),
         must("name", Kind::Text),
-        must("scopes", Kind::OneOf(&["verify", "operator", "approver", "auditor", "admin"])),
+        must("scopes", Kind::OneOf(&["verify", "operator", "approver", "auditor", "scim", "admin"])),
         may("policy", Kind::Text),
     ];
     "set_radius" = SetClient: [
@@ -142,6 +147,9 @@ acts! {
         may("policy", Kind::Clearing),
         may("realm", Kind::Clearing),
         must("require_message_authenticator", Kind::Choice(&["true", "auto", "false"])),
+        may("challenge", Kind::Switch),
+        may("methods", Kind::List),
+        may("retry_window_secs", Kind::Seconds),
     ];
     "set_api" = SetClient: [may("policy", Kind::Clearing), may("realm", Kind::Clearing)];
     "rotate" = RotateClient, dangerous: [may("force", Kind::Check)];

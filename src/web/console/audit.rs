@@ -1,8 +1,9 @@
 //! The audit: filters, export, check.
 
+use std::io;
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -17,11 +18,11 @@ use crate::model::reason::Reason;
 use crate::web::Desk;
 use crate::web::call::Refused;
 use crate::web::console::sentence::{heads, row};
-use crate::web::console::stream::Pieces;
+use crate::web::console::stream::{Piece, Pieces};
 use crate::web::console::{acts, frame};
 use crate::web::text::Text;
 use crate::web::view::{Block, Field, Form, Input, Table};
-use crate::web::visit::Signed;
+use crate::web::visit::{Signed, stands};
 
 /// The filters, as the address says them.
 #[derive(Clone, Default, Deserialize)]
@@ -202,7 +203,7 @@ pub(super) async fn export(
     let first = desk
         .read::<ListAudit>(&caller, (), &wanted.query(EXPORT))
         .await;
-    let mut page = match first {
+    let page = match first {
         Ok(page) => page,
         Err(refused) => return frame::refused(&signed, &refused),
     };
@@ -212,31 +213,10 @@ pub(super) async fn export(
         let status = StatusCode::SERVICE_UNAVAILABLE;
         return frame::refused(&signed, &Refused::of(status, ""));
     }
-    let (sender, pieces) = mpsc::channel::<Bytes>(2);
+    let (sender, pieces) = mpsc::channel::<Piece>(2);
     let app = Arc::clone(&desk.app);
     app.tasks().spawn(async move {
-        let mut wanted = wanted;
-        let mut text = String::new();
-        if is_csv {
-            text.push_str("seq,time,request_id,type,decision,reason,user,serial,client,channel,client_ip,rule,actor,action,target,detail\r\n");
-        }
-        loop {
-            for record in &page.records {
-                write(record, is_csv, &mut text);
-            }
-            let piece = std::mem::take(&mut text);
-            if sender.send(piece.into()).await.is_err() || desk.app.stopping().is_cancelled() {
-                return;
-            }
-            wanted.before = page.next;
-            if wanted.before.is_none() {
-                return;
-            }
-            match desk.read::<ListAudit>(&caller, (), &wanted.query(EXPORT)).await {
-                Ok(next) => page = next,
-                Err(_) => return,
-            }
-        }
+        write_all(&desk, &signed, (wanted, page), &sender).await;
     });
     let (media, name) = if is_csv {
         (
@@ -254,6 +234,46 @@ pub(super) async fn export(
         (header::CONTENT_DISPOSITION, name),
     ];
     (headers, Body::new(Pieces(pieces))).into_response()
+}
+
+/// Writes a page and those behind it. What ends before its last record is broken off, so that it does not look whole.
+async fn write_all(
+    desk: &Desk,
+    signed: &Signed,
+    (mut wanted, mut page): (Wanted, api::Audit),
+    sender: &mpsc::Sender<Piece>,
+) {
+    let (caller, is_csv) = (signed.caller(), wanted.format == "csv");
+    let mut text = String::new();
+    if is_csv {
+        text.push_str("seq,time,request_id,type,decision,reason,user,serial,client,channel,client_ip,rule,actor,action,target,detail\r\n");
+    }
+    loop {
+        for record in &page.records {
+            write(record, is_csv, &mut text);
+        }
+        let piece = std::mem::take(&mut text).into();
+        if sender.send(Ok(piece)).await.is_err() {
+            return;
+        }
+        wanted.before = page.next;
+        if wanted.before.is_none() {
+            return;
+        }
+        // A browser may take its time for a file, and the person may be one no more.
+        let goes_on = !desk.app.stopping().is_cancelled() && stands(desk, signed);
+        let query = wanted.query(EXPORT);
+        let next = if goes_on {
+            desk.read::<ListAudit>(&caller, (), &query).await.ok()
+        } else {
+            None
+        };
+        let Some(next) = next else {
+            let _ = sender.send(Err(io::Error::other(BROKEN_OFF))).await;
+            return;
+        };
+        page = next;
+    }
 }
 
 /// Puts on record that the person exports records, and by which filters.
@@ -326,5 +346,6 @@ fn write(record: &api::AuditRecord, is_csv: bool, text: &mut String) {
 
 /// Records on a page.
 const PAGE: usize = 50;
+const BROKEN_OFF: &str = "the export ends before its last record";
 /// Records of a piece of an export.
 const EXPORT: usize = 500;

@@ -1,5 +1,8 @@
 //! Clients: who asks.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -7,6 +10,7 @@ use axum::response::Response;
 use crate::api::call::NoQuery;
 use crate::api::{self, ListClients, Page, ShowClient};
 use crate::model::profile;
+use crate::time::UnixTime;
 use crate::web::Desk;
 use crate::web::console::sentence::{utc, when};
 use crate::web::console::{acts, frame};
@@ -44,13 +48,15 @@ pub(super) async fn list(
             t.get("head.address"),
             t.get("head.policy"),
             t.get("head.state"),
+            t.get("head.seen"),
+            t.get("head.failed"),
         ]
         .map(str::to_owned)
         .into(),
         rows: found
             .clients
             .iter()
-            .map(|client| row(&signed, client))
+            .map(|client| row(&desk, &signed, client))
             .collect(),
         empty: t.get("clients.none").to_owned(),
         next,
@@ -80,8 +86,9 @@ fn with_profiles(mut form: Form) -> Form {
     form
 }
 
-fn row(signed: &Signed, client: &api::Client) -> Vec<Cell> {
+fn row(desk: &Desk, signed: &Signed, client: &api::Client) -> Vec<Cell> {
     let t = signed.visit.t;
+    let seen = last_asked(desk, client).map_or_else(|| "-".to_owned(), |seen| when(&seen));
     let mut to = "/console/clients/".to_owned();
     percent_encode(&client.name, &mut to);
     let mut what = vec![Piece::text(kind(client))];
@@ -109,7 +116,40 @@ fn row(signed: &Signed, client: &api::Client) -> Vec<Cell> {
                 .unwrap_or_else(|| "default".to_owned()),
         )],
         state,
+        vec![Piece::text(seen)],
+        failed(t, &desk.app.client_counters(&client.name)),
     ]
+}
+
+/// When a client asked last, as far as the daemon knows.
+fn last_asked(desk: &Desk, client: &api::Client) -> Option<String> {
+    let made = UnixTime::parse_rfc3339(&client.created)?;
+    let asked = desk.app.core().clients().last_asked(&client.name, made);
+    asked.map(UnixTime::rfc3339)
+}
+
+/// What was refused of a client, and what was not even decided.
+fn failed(t: Text, counters: &BTreeMap<String, u64>) -> Cell {
+    let of = |wanted: &str| {
+        let found = COUNTED.iter().find(|(key, _)| *key == wanted);
+        found.map_or(0, |(_, objects)| counted(counters, objects))
+    };
+    let all = ["counted.rejects", "counted.secret", "counted.malformed"];
+    let all = all.into_iter().chain(["counted.dropped"]);
+    let some = all
+        .map(|key| (key, of(key)))
+        .filter(|(_, count)| *count > 0);
+    let shown = some.map(|(key, count)| {
+        let label = t.find(key).unwrap_or(key);
+        Piece::Faint(format!("{label}: {count}"))
+    });
+    shown.collect()
+}
+
+/// How often any of these objects was counted.
+fn counted(counters: &BTreeMap<String, u64>, objects: &[&str]) -> u64 {
+    let found = objects.iter().filter_map(|object| counters.get(*object));
+    found.sum()
 }
 
 fn kind(client: &api::Client) -> &'static str {
@@ -147,12 +187,18 @@ pub(super) async fn show(
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let (policy, realm) = (text(&client.policy), text(&client.realm));
     let required = text(&client.require_message_authenticator);
+    let methods = client.methods.clone().unwrap_or_default().join(" ");
+    let challenge = client.challenge.unwrap_or(true);
+    let retry = client.retry_window_secs.unwrap_or_default().to_string();
     let given = [
         ("revision", revision.as_str()),
         ("addresses", &addresses),
         ("policy", &policy),
         ("realm", &realm),
         ("require_message_authenticator", &required),
+        ("challenge", if challenge { "yes" } else { "no" }),
+        ("methods", &methods),
+        ("retry_window_secs", &retry),
     ];
     let set = if client.kind == "radius" {
         "set_radius"
@@ -173,9 +219,10 @@ pub(super) async fn show(
     forms
         .extend(acts::find("remove_client").and_then(|act| act.form(&signed, &client.name, &gone)));
     blocks.push(Block::Card(vec![
-        Block::Facts(facts(&signed, &client)),
+        Block::Facts(facts(&desk, &signed, &client)),
         Block::Actions(forms),
     ]));
+    blocks.extend(packets(t, &client));
     let profile = client.profile.as_deref().and_then(profile::profile);
     if let Some(profile) = profile.filter(|profile| !profile.enter.is_empty()) {
         blocks.push(Block::Heading(
@@ -193,8 +240,26 @@ pub(super) async fn show(
     frame::page(&signed, client.name, blocks).answer(StatusCode::OK)
 }
 
-fn facts(signed: &Signed, client: &api::Client) -> Vec<(String, Cell)> {
+/// What became of a client's packets, where any came.
+fn packets(t: Text, client: &api::Client) -> Option<Block> {
+    let all = COUNTED.iter();
+    let all = all.map(|(key, objects)| (*key, counted(&client.counters, objects)));
+    let some = all.filter(|(_, count)| *count > 0);
+    let facts: Vec<(String, Cell)> = some
+        .map(|(key, count)| {
+            let label = t.find(key).unwrap_or(key);
+            (label.to_owned(), vec![Piece::text(count.to_string())])
+        })
+        .collect();
+    let heading = Block::Heading(t.get("clients.packets").to_owned());
+    (!facts.is_empty()).then(|| Block::Card(vec![heading, Block::Facts(facts)]))
+}
+
+fn facts(desk: &Desk, signed: &Signed, client: &api::Client) -> Vec<(String, Cell)> {
     let t = signed.visit.t;
+    let learned = desk.app.core().clients().lessons_of(&client.name);
+    let learned: Vec<String> = learned.iter().map(IpAddr::to_string).collect();
+    let retry = client.retry_window_secs.map(|secs| format!("{secs} s"));
     let yes = |flag: bool| t.get(if flag { "word.yes" } else { "word.no" }).to_owned();
     let list = |list: &Option<Vec<String>>| list.as_ref().map(|list| list.join(", "));
     let facts = [
@@ -219,17 +284,23 @@ fn facts(signed: &Signed, client: &api::Client) -> Vec<(String, Cell)> {
                 .as_ref()
                 .map(|word| t.find(&format!("word.{word}")).unwrap_or(word).to_owned()),
         ),
+        (
+            "fact.learned",
+            Some(learned.join(", ")).filter(|list| !list.is_empty()),
+        ),
         ("fact.challenge", client.challenge.map(yes)),
         (
             "fact.methods",
             list(&client.methods).filter(|list| !list.is_empty()),
         ),
+        ("fact.retry_window", retry),
         ("fact.certificate", client.certificate.clone()),
         ("fact.weak_secret", client.weak_secret.clone()),
         (
             "fact.previous_until",
             client.previous_until.as_deref().map(utc),
         ),
+        ("head.seen", last_asked(desk, client).as_deref().map(when)),
         ("head.made", Some(when(&client.created))),
     ];
     let facts = facts.into_iter().filter_map(|(key, value)| {
@@ -238,6 +309,38 @@ fn facts(signed: &Signed, client: &api::Client) -> Vec<(String, Cell)> {
     });
     facts.collect()
 }
+
+/// What is shown of a client's packets, each as the sum of these objects of RFC 4669 and RFC 4671.
+const COUNTED: [(&str, &[&str]); 8] = [
+    ("counted.requests", &["radiusAuthServExtAccessRequests"]),
+    ("counted.accepts", &["radiusAuthServExtAccessAccepts"]),
+    ("counted.rejects", &["radiusAuthServExtAccessRejects"]),
+    ("counted.challenges", &["radiusAuthServExtAccessChallenges"]),
+    (
+        "counted.secret",
+        &[
+            "radiusAuthServExtBadAuthenticators",
+            "radiusAccServExtBadAuthenticators",
+        ],
+    ),
+    (
+        "counted.malformed",
+        &[
+            "radiusAuthServExtMalformedAccessRequests",
+            "radiusAuthServExtUnknownTypes",
+            "radiusAccServExtMalformedRequests",
+            "radiusAccServExtUnknownTypes",
+        ],
+    ),
+    (
+        "counted.dropped",
+        &[
+            "radiusAuthServExtPacketsDropped",
+            "radiusAccServExtPacketsDropped",
+        ],
+    ),
+    ("counted.accounting", &["radiusAccServExtRequests"]),
+];
 
 /// Clients on a page.
 const PAGE: usize = 100;

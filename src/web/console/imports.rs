@@ -26,7 +26,7 @@ use crate::secret::{SecretString, random};
 use crate::web::Desk;
 use crate::web::call::{Refused, parse};
 use crate::web::console::{acts, frame};
-use crate::web::fields::Fields;
+use crate::web::fields::{Fields, Sent};
 use crate::web::sheet;
 use crate::web::view::{Block, Field, Form, Input, Piece, Table, Tone};
 use crate::web::visit::Signed;
@@ -88,7 +88,7 @@ fn page(signed: &Signed, before: Vec<Block>, status: StatusCode) -> Response {
 }
 
 /// `POST /console/import`: the first step.
-pub(super) async fn plan(State(desk): State<Desk>, signed: Signed, fields: Fields) -> Response {
+pub(super) async fn plan(State(desk): State<Desk>, Sent(signed, fields): Sent<Signed>) -> Response {
     if !signed.person.may(ImportUsers::OPERATION.access) {
         return frame::refused(&signed, &Refused::of(StatusCode::FORBIDDEN, ""));
     }

@@ -7,13 +7,13 @@ use axum::response::Response;
 use crate::api::AddToken;
 use crate::api::call::Call as _;
 use crate::model::message::Language;
-use crate::web::fields::Fields;
+use crate::web::fields::Sent;
 use crate::web::printed::noted;
 use crate::web::visit::{LANGUAGE, Signed, THEME, Visit};
 use crate::web::{Desk, answer};
 
 /// `POST /console/look`
-pub(in crate::web) async fn take(visit: Visit, fields: Fields) -> Response {
+pub(in crate::web) async fn take(Sent(visit, fields): Sent<Visit>) -> Response {
     let mut response = answer::see_other(own_path(fields.get("back")));
     let language = fields.get("language");
     let language = language.and_then(|word| word.parse::<Language>().ok());
@@ -36,8 +36,7 @@ pub(in crate::web) async fn take(visit: Visit, fields: Fields) -> Response {
 /// `POST /console/printed`
 pub(super) async fn printed(
     State(desk): State<Desk>,
-    signed: Signed,
-    fields: Fields,
+    Sent(signed, fields): Sent<Signed>,
 ) -> StatusCode {
     let own = fields.get("serial").and_then(|text| text.parse().ok());
     let own = own.map(|serial| desk.app.core().store().token(&serial));

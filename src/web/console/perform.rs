@@ -7,16 +7,17 @@ use axum::response::Response;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use crate::admin::AdminError;
 use crate::model::device::DeviceId;
 use crate::model::id::Serial;
 use crate::model::user_key::{CONSOLE, UserKey};
 use crate::store::StoreError;
-use crate::web::call::Refused;
+use crate::web::call::{Detail, Refused};
 use crate::web::console::act::{Act, Kind, is_of_console, label};
 use crate::web::console::look::own_path;
 use crate::web::console::{acts, frame, imports, result};
-use crate::web::fields::Fields;
-use crate::web::person::{self, Proof, Proven};
+use crate::web::fields::{Fields, Sent};
+use crate::web::person::{self, Part, Proof, Proven};
 use crate::web::view::{Block, Field, Input, Tone};
 use crate::web::visit::Signed;
 use crate::web::{Desk, answer};
@@ -26,8 +27,7 @@ use crate::wire::percent_encode;
 pub(super) async fn take(
     State(desk): State<Desk>,
     Path(id): Path<String>,
-    signed: Signed,
-    fields: Fields,
+    Sent(signed, fields): Sent<Signed>,
 ) -> Response {
     let Some(act) = acts::find(&id) else {
         return frame::missing(signed).await;
@@ -40,8 +40,12 @@ pub(super) async fn take(
         Ok(renewed) => renewed,
         Err(response) => return response,
     };
-    if act.id == "import" {
-        let mut response = imports::apply(&desk, &signed, &fields).await;
+    let own = match act.id {
+        "import" => Some(imports::apply(&desk, &signed, &fields).await),
+        "freeze" => Some(freeze(&desk, &signed, &fields).await),
+        _ => None,
+    };
+    if let Some(mut response) = own {
         if let Some(line) = renewed {
             response.headers_mut().append(header::SET_COOKIE, line);
         }
@@ -100,12 +104,13 @@ async fn step_up(
     }
     let cookie = signed.visit.cookie.as_deref().unwrap_or_default();
     let standing = person::standing(&desk.app, &signed.person.user);
-    let renewed = standing.ok().flatten().and_then(|standing| {
+    let ground = standing.ok().flatten().map(|standing| standing.ground);
+    // The code may have activated its token; what else changed meanwhile has ended the session.
+    let before = signed.session.ground;
+    let ground = ground.filter(|ground| ground.is_but_for(Part::Tokens, before));
+    let renewed = ground.and_then(|ground| {
         let (now, entropy) = (signed.now, desk.web.entropy.as_ref());
-        let renewed = desk
-            .web
-            .sessions
-            .step_up(cookie, standing.digest, now, entropy);
+        let renewed = desk.web.sessions.step_up(cookie, ground, now, entropy);
         renewed.ok().flatten()
     });
     let line = renewed.and_then(|renewed| signed.visit.session_cookie(renewed.expose()));
@@ -212,6 +217,35 @@ async fn done(
         }
         Err(refused) => frame::refused(signed, &refused),
     }
+}
+
+/// Suspends all tokens in use of a user: one act, where the API has one call for each token.
+async fn freeze(desk: &Desk, signed: &Signed, fields: &Fields) -> Response {
+    let frozen = async {
+        let user = fields.get("place").unwrap_or_default();
+        let user = UserKey::parse(user).map_err(|_| AdminError::NotFound("user"))?;
+        let by = signed.by(desk)?;
+        desk.app.admin().suspend_all(&user, by).await
+    };
+    let error = match frozen.await {
+        Ok(_) => {
+            let back = own_path(fields.get("back"));
+            return answer::see_other(&with_done(back, "freeze"));
+        }
+        Err(error) => error,
+    };
+    let status = match &error {
+        AdminError::Core(_) => StatusCode::SERVICE_UNAVAILABLE,
+        AdminError::NotFound(_) => StatusCode::NOT_FOUND,
+        _ => StatusCode::CONFLICT,
+    };
+    // What failed inside is for the log.
+    if let AdminError::Core(error) = &error {
+        tracing::warn!(%error, "the tokens of a user cannot all be suspended");
+        return frame::refused(signed, &Refused::of(status, ""));
+    }
+    let detail = Detail::Server(error.to_string());
+    frame::refused(signed, &Refused { status, detail })
 }
 
 /// The address with what was done, for the page to say it.

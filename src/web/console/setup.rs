@@ -20,7 +20,7 @@ use crate::server::http::caller::Caller;
 use crate::web::Desk;
 use crate::web::call::Refused;
 use crate::web::console::{frame, sign_in};
-use crate::web::fields::Fields;
+use crate::web::fields::Sent;
 use crate::web::link::{Begun, Link, person_named};
 use crate::web::printed::{self, Sheet};
 use crate::web::text::Text;
@@ -65,7 +65,7 @@ fn bad(visit: &Visit, text: &str, detail: &str) -> Response {
 }
 
 /// `POST /console/setup`
-pub(super) async fn take(State(desk): State<Desk>, visit: Visit, fields: Fields) -> Response {
+pub(super) async fn take(State(desk): State<Desk>, Sent(visit, fields): Sent<Visit>) -> Response {
     let t = visit.t;
     let code = fields.get("link").unwrap_or_default();
     let Some(link) = desk.web.links.find(code, desk.app.core().instant()) else {
@@ -220,7 +220,10 @@ fn grouped(secret: &str) -> String {
 }
 
 /// `POST /console/setup/code`
-pub(super) async fn confirm(State(desk): State<Desk>, visit: Visit, fields: Fields) -> Response {
+pub(super) async fn confirm(
+    State(desk): State<Desk>,
+    Sent(visit, fields): Sent<Visit>,
+) -> Response {
     let t = visit.t;
     let code = fields.get("link").unwrap_or_default();
     let link = desk.web.links.find(code, desk.app.core().instant());

@@ -11,7 +11,7 @@ use crate::core::CoreError;
 use crate::model::source::Source;
 use crate::model::user_key::UserKey;
 use crate::web::console::frame;
-use crate::web::fields::Fields;
+use crate::web::fields::Sent;
 use crate::web::link::person_named;
 use crate::web::person::{self, Proof, Proven};
 use crate::web::session::Opening;
@@ -52,7 +52,7 @@ fn form(visit: &Visit) -> Form {
 }
 
 /// `POST /console/sign-in`
-pub(super) async fn take(State(desk): State<Desk>, visit: Visit, fields: Fields) -> Response {
+pub(super) async fn take(State(desk): State<Desk>, Sent(visit, fields): Sent<Visit>) -> Response {
     // Before a place for hashing is taken, and before anything is on record.
     let source = visit.address.map(Source::from);
     if !desk.app.console_sign_ins().take(source, Instant::now()) {
@@ -96,7 +96,7 @@ pub(super) fn open(desk: &Desk, visit: &Visit, user: UserKey) -> Option<Response
     }
     let opening = Opening {
         user,
-        standing: standing.digest,
+        ground: standing.ground,
         at: desk.app.core().now(),
         address: visit.address,
         browser: visit.browser.clone(),

@@ -4,8 +4,8 @@
 //! look four times a second at one copy of the last 200, which is read once for all, and each shows 20 rows a second
 //! at most. What is passed over is counted; it is on record.
 
-use std::convert::Infallible;
 use std::fmt::Write as _;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -32,19 +32,22 @@ use crate::web::console::sentence;
 use crate::web::view::Rows;
 use crate::web::visit::{Signed, is_live};
 
+/// A part of a body; an error breaks it off, so that it does not look whole.
+pub(super) type Piece = io::Result<Bytes>;
+
 /// A body whose pieces come from a task.
-pub(super) struct Pieces(pub(super) mpsc::Receiver<Bytes>);
+pub(super) struct Pieces(pub(super) mpsc::Receiver<Piece>);
 
 impl hyper::body::Body for Pieces {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let piece = self.0.poll_recv(context);
-        piece.map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+        piece.map(|piece| piece.map(|piece| piece.map(Frame::data)))
     }
 }
 
@@ -185,7 +188,7 @@ pub(super) async fn live(
 }
 
 /// Sends what is on record behind `last`, then what comes; ends with the session.
-async fn follow(desk: &Desk, signed: &Signed, last: u64, sender: &mpsc::Sender<Bytes>) {
+async fn follow(desk: &Desk, signed: &Signed, last: u64, sender: &mpsc::Sender<Piece>) {
     let store = desk.app.core().store();
     let mut shown = Shown {
         last,
@@ -220,12 +223,16 @@ async fn follow(desk: &Desk, signed: &Signed, last: u64, sender: &mpsc::Sender<B
         }
         if beats.is_multiple_of(LOOK) {
             // A comment keeps the connection; and the session may have ended.
-            if !is_live(desk, &signed.visit) {
+            if !is_live(desk, signed) {
                 return;
             }
             text.push_str(":\n\n");
         }
-        if !text.is_empty() && sender.send(std::mem::take(&mut text).into()).await.is_err() {
+        if text.is_empty() {
+            continue;
+        }
+        let piece = std::mem::take(&mut text).into();
+        if sender.send(Ok(piece)).await.is_err() {
             return;
         }
     }

@@ -49,7 +49,7 @@ pub(super) async fn show(
     let left = vec![
         Block::Heading(t.get("user.tokens").to_owned()),
         Block::Table(tokens(&desk, &signed, &user)),
-        Block::Actions(forms_of(&signed, &user, &["enrol_link", "add_token"])),
+        Block::Actions(forms_of(&signed, &user, token_acts(&user))),
         Block::Heading(t.get("user.history").to_owned()),
         Block::Table(Table {
             label: t.get("user.history").to_owned(),
@@ -79,6 +79,17 @@ pub(super) async fn show(
     right.extend(sessions(&desk, &signed, &user).await);
     blocks.push(Block::Columns(vec![left, right]));
     frame::page(&signed, user.user, blocks).answer(StatusCode::OK)
+}
+
+/// What is done about the user's tokens as a whole.
+fn token_acts(user: &api::User) -> &'static [&'static str] {
+    let tokens = user.tokens.as_deref().unwrap_or_default();
+    let in_use = |token: &api::Token| token.state == "active" && token.owner() == user.user;
+    if tokens.iter().any(in_use) {
+        &["enrol_link", "add_token", "freeze"]
+    } else {
+        &["enrol_link", "add_token"]
+    }
 }
 
 /// What became of the user's logins lately, and what was changed. Who may see the user sees it: without it a help

@@ -13,11 +13,13 @@ use crate::api::explain::ExplainRequest;
 use crate::api::{self, CountUsers, ImportUsers, ListUsers, ShowToken, ShowUser, UserPage};
 use crate::model::audit::Event;
 use crate::model::id::RequestId;
+use crate::model::token::LifeCycle;
 use crate::model::user_key::UserKey;
 use crate::store::AuditQuery;
 use crate::time::UnixTime;
 use crate::web::console::sentence::{sees_users, user_path, why_path};
 use crate::web::console::{acts, frame};
+use crate::web::text::Text;
 use crate::web::view::{Block, Cell, Field, Form, Input, Piece, Tab, Table, Tone};
 use crate::web::visit::Signed;
 use crate::web::{Desk, answer};
@@ -67,12 +69,18 @@ pub(super) async fn show(
             t.get("head.user"),
             t.get("head.name"),
             t.get("head.groups"),
+            t.get("head.tokens"),
             t.get("head.state"),
+            t.get("head.last_code"),
             t.get("head.made"),
         ]
         .map(str::to_owned)
         .into(),
-        rows: found.users.iter().map(|user| row(&signed, user)).collect(),
+        rows: found
+            .users
+            .iter()
+            .map(|user| row(&desk, &signed, user))
+            .collect(),
         empty: match q {
             "" => t.get("users.none"),
             _ => t.get("users.not_found"),
@@ -224,21 +232,56 @@ async fn by_beginning(
     desk.read::<ListUsers>(&caller, (), &part).await
 }
 
-fn row(signed: &Signed, user: &api::User) -> Vec<Cell> {
+fn row(desk: &Desk, signed: &Signed, user: &api::User) -> Vec<Cell> {
     let t = signed.visit.t;
+    let (tokens, last) = tokens(desk, t, user);
     let groups = user.groups.iter();
     let groups = groups.map(|group| Piece::chip(Tone::Plain, group.clone()));
     vec![
         vec![Piece::link(user_path(&user.user), user.user.clone())],
         vec![Piece::text(user.display_name.clone().unwrap_or_default())],
         groups.collect(),
+        tokens,
         states(t, user),
+        vec![Piece::Faint(last.unwrap_or_else(|| "-".to_owned()))],
         vec![Piece::Faint(super::sentence::when(&user.created))],
     ]
 }
 
+/// The own tokens of a user that have not ended, and when a code of any of them was last right. Where they cannot be
+/// read, the list has all else.
+fn tokens(desk: &Desk, t: Text, user: &api::User) -> (Cell, Option<String>) {
+    let (store, now) = (desk.app.core().store(), desk.app.core().now());
+    let key = UserKey::parse(&user.user).ok();
+    let view = key.and_then(|key| store.view(&key).ok().flatten());
+    let Some(view) = view else {
+        return (Vec::new(), None);
+    };
+    let own = view.tokens.iter();
+    let own = own.filter(|(token, _)| token.user == view.user.key);
+    let last = own.clone().filter_map(|(_, state)| state.last_accept).max();
+    let chips = own.filter_map(|(token, _)| {
+        let state = token.state_at(now);
+        let tone = match state {
+            LifeCycle::Revoked | LifeCycle::Expired => return None,
+            LifeCycle::Active => Tone::Good,
+            LifeCycle::Suspended => Tone::Bad,
+            _ => Tone::Warn,
+        };
+        let kind = t.find(&format!("word.{}", token.kind));
+        let kind = kind.unwrap_or(token.kind.as_str());
+        let word = t.find(&format!("state.{state}"));
+        let word = word.unwrap_or(state.as_str());
+        Some(Piece::chip(tone, format!("{kind}: {word}")))
+    });
+    (
+        chips.collect(),
+        last.map(|last| super::sentence::when(&last.rfc3339())),
+    )
+}
+
 /// What keeps a user out, or lets them in with less.
-pub(super) fn states(t: crate::web::text::Text, user: &api::User) -> Cell {
+pub(super) fn states(t: Text, user: &api::User) -> Cell {
     let mut states = Vec::new();
     if user.disabled {
         states.push(Piece::chip(Tone::Bad, t.get("state.disabled")));

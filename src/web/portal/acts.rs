@@ -9,15 +9,16 @@ use crate::model::device::DeviceId;
 use crate::model::id::Serial;
 use crate::model::message::{Language, Medium};
 use crate::secret::SecretString;
-use crate::web::fields::Fields;
-use crate::web::portal::owner::{Owner, Question, begin, finished, may_try};
+use crate::web::fields::Sent;
+use crate::web::person::Part;
+use crate::web::portal::owner::{Owner, Question, finished, may_try};
 use crate::web::printed::noted;
 use crate::web::view::{Block, Tone};
 use crate::web::visit::LANGUAGE;
 use crate::web::{Desk, answer};
 
 /// `POST /me/lost`: the token is suspended at once; what is to become of it is asked later.
-pub(super) async fn lost(State(desk): State<Desk>, owner: Owner, fields: Fields) -> Response {
+pub(super) async fn lost(State(desk): State<Desk>, Sent(owner, fields): Sent<Owner>) -> Response {
     let done = async {
         let serial = fields.get("serial").unwrap_or_default().parse::<Serial>();
         let serial = serial.map_err(|_| AdminError::NotFound("token"))?;
@@ -26,7 +27,12 @@ pub(super) async fn lost(State(desk): State<Desk>, owner: Owner, fields: Fields)
         admin.suspend_own(&owner.user, Some(&serial), by).await
     };
     match done.await {
-        Ok(_) => told(&desk, &owner, "me.lost_done", "me.lost_next"),
+        Ok(_) => told(
+            &desk,
+            &owner,
+            Part::Tokens,
+            ["me.lost_done", "me.lost_next"],
+        ),
         Err(error) => owner.refused(&error),
     }
 }
@@ -38,13 +44,23 @@ pub(super) async fn not_me(State(desk): State<Desk>, owner: Owner) -> Response {
         desk.app.admin().suspend_own(&owner.user, None, by).await
     };
     match done.await {
-        Ok(_) => told(&desk, &owner, "me.not_me_done", "me.not_me_next"),
+        Ok(done) => {
+            let changed = if done > 0 {
+                Part::Tokens
+            } else {
+                Part::Nothing
+            };
+            told(&desk, &owner, changed, ["me.not_me_done", "me.not_me_next"])
+        }
         Err(error) => owner.refused(&error),
     }
 }
 
 /// `POST /me/device`: ends a device and what it carries.
-pub(super) async fn end_device(State(desk): State<Desk>, owner: Owner, fields: Fields) -> Response {
+pub(super) async fn end_device(
+    State(desk): State<Desk>,
+    Sent(owner, fields): Sent<Owner>,
+) -> Response {
     let ended = async {
         let id = fields.get("device").unwrap_or_default().parse::<DeviceId>();
         let id = id.map_err(|_| AdminError::NotFound("device"))?;
@@ -52,7 +68,7 @@ pub(super) async fn end_device(State(desk): State<Desk>, owner: Owner, fields: F
         desk.app.admin().end_own_device(&owner.user, &id, by).await
     };
     match ended.await {
-        Ok(()) => told(&desk, &owner, "me.ended", "me.ended_next"),
+        Ok(()) => told(&desk, &owner, Part::Tokens, ["me.ended", "me.ended_next"]),
         Err(error) => owner.refused(&error),
     }
 }
@@ -60,8 +76,7 @@ pub(super) async fn end_device(State(desk): State<Desk>, owner: Owner, fields: F
 /// `POST /me/device/name`
 pub(super) async fn rename_device(
     State(desk): State<Desk>,
-    owner: Owner,
-    fields: Fields,
+    Sent(owner, fields): Sent<Owner>,
 ) -> Response {
     let renamed = async {
         let id = fields.get("device").unwrap_or_default().parse::<DeviceId>();
@@ -78,7 +93,10 @@ pub(super) async fn rename_device(
 }
 
 /// `POST /me/language`: of messages and of these pages.
-pub(super) async fn language(State(desk): State<Desk>, owner: Owner, fields: Fields) -> Response {
+pub(super) async fn language(
+    State(desk): State<Desk>,
+    Sent(owner, fields): Sent<Owner>,
+) -> Response {
     let wanted = fields.get("language").and_then(|word| word.parse().ok());
     let Some(language) = wanted else {
         return answer::see_other("/me");
@@ -104,7 +122,7 @@ pub(super) async fn language(State(desk): State<Desk>, owner: Owner, fields: Fie
                 let name = axum::http::header::SET_COOKIE;
                 response.headers_mut().append(name, line);
             }
-            begin(&desk, &owner.visit, owner.user.clone(), response)
+            owner.go_on(&desk, Part::Record, response)
         }
         Err(error) => owner.refused(&error),
     }
@@ -117,13 +135,19 @@ pub(super) async fn withdraw(State(desk): State<Desk>, owner: Owner) -> Response
         desk.app.admin().withdraw_consent(&owner.user, by).await
     };
     match done.await {
-        Ok(()) => told(&desk, &owner, "me.withdrawn", "me.withdrawn_next"),
+        Ok(()) => {
+            let said = ["me.withdrawn", "me.withdrawn_next"];
+            told(&desk, &owner, Part::Record, said)
+        }
         Err(error) => owner.refused(&error),
     }
 }
 
 /// `POST /me/contact`: another telephone number or mail address.
-pub(super) async fn contact(State(desk): State<Desk>, owner: Owner, fields: Fields) -> Response {
+pub(super) async fn contact(
+    State(desk): State<Desk>,
+    Sent(owner, fields): Sent<Owner>,
+) -> Response {
     let medium = match fields.get("which") {
         Some("email") => Medium::Email,
         _ => Medium::Sms,
@@ -146,14 +170,17 @@ pub(super) async fn contact(State(desk): State<Desk>, owner: Owner, fields: Fiel
         Ok(changed)
     });
     match changed.await {
-        Ok(Replaced::Done) => told(&desk, &owner, "me.contact_done", "me.contact_next"),
+        Ok(Replaced::Done) => {
+            let said = ["me.contact_done", "me.contact_next"];
+            told(&desk, &owner, Part::Proven, said)
+        }
         Ok(Replaced::Refused(_)) => owner.unproven(),
         Err(error) => owner.refused(&error),
     }
 }
 
 /// `POST /me/pin`
-pub(super) async fn pin(State(desk): State<Desk>, owner: Owner, fields: Fields) -> Response {
+pub(super) async fn pin(State(desk): State<Desk>, Sent(owner, fields): Sent<Owner>) -> Response {
     let t = owner.visit.t;
     let same = fields.raw("new") == fields.raw("again");
     let Some(new) = fields.secret("new").filter(|_| same) else {
@@ -177,14 +204,20 @@ pub(super) async fn pin(State(desk): State<Desk>, owner: Owner, fields: Fields) 
         Ok(replaced)
     });
     match replaced.await {
-        Ok(Replaced::Done) => told(&desk, &owner, "me.pin_done", "me.pin_next"),
+        Ok(Replaced::Done) => {
+            let said = ["me.pin_done", "me.pin_next"];
+            told(&desk, &owner, Part::Proven, said)
+        }
         Ok(Replaced::Refused(_)) => owner.unproven(),
         Err(error) => owner.refused(&error),
     }
 }
 
 /// `POST /me/printed`
-pub(super) async fn printed(State(desk): State<Desk>, owner: Owner, fields: Fields) -> StatusCode {
+pub(super) async fn printed(
+    State(desk): State<Desk>,
+    Sent(owner, fields): Sent<Owner>,
+) -> StatusCode {
     let serial = fields
         .get("serial")
         .and_then(|text| text.parse::<Serial>().ok());
@@ -197,8 +230,8 @@ pub(super) async fn printed(State(desk): State<Desk>, owner: Owner, fields: Fiel
     }
 }
 
-/// The page of what was done; the session goes on under a new cookie.
-fn told(desk: &Desk, owner: &Owner, done: &str, next: &str) -> Response {
+/// The page of what was done, which changed this of what the session stands on.
+fn told(desk: &Desk, owner: &Owner, changed: Part, [done, next]: [&str; 2]) -> Response {
     let t = owner.visit.t;
     let text = |key: &str| t.find(key).unwrap_or_default().to_owned();
     let notice = Block::Notice {
@@ -207,10 +240,5 @@ fn told(desk: &Desk, owner: &Owner, done: &str, next: &str) -> Response {
         detail: text(next),
     };
     let page = owner.page(t.get("me.title"), vec![notice]);
-    begin(
-        desk,
-        &owner.visit,
-        owner.user.clone(),
-        page.answer(StatusCode::OK),
-    )
+    owner.go_on(desk, changed, page.answer(StatusCode::OK))
 }

@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use crate::admin::self_service::lets_take;
 use crate::admin::{Admin, AdminError};
 use crate::model::audit::{AuditRecord, DecisionEvent, Event, Purpose};
 use crate::model::device::{Device, DeviceState};
@@ -44,10 +45,17 @@ async fn blocks(desk: &Desk, owner: &Owner) -> Result<Vec<Block>, AdminError> {
         show.tokens(&view.tokens),
         show.logins(&logins),
         show.devices(&devices),
-        show.more(&view.tokens, credentials.pin.is_some()),
+        show.more(&view.tokens, credentials.pin.is_some(), takes_stock(desk)),
         show.account(&view.user, app.admin()),
         show.consents(&view.user),
     ])
+}
+
+/// Whether the policy of self-service lets people take tokens in stock into use.
+fn takes_stock(desk: &Desk) -> bool {
+    let policies = desk.app.core().policies();
+    let policy = policies.get(SELF_SERVICE);
+    policy.is_some_and(|policy| lets_take(&policy.enrolment))
 }
 
 async fn logins(desk: &Desk, owner: &Owner, at: UnixTime) -> Result<Vec<AuditRecord>, AdminError> {
@@ -227,7 +235,7 @@ impl Show<'_> {
     }
 
     /// What takes more proof: another token, recovery codes, a new PIN.
-    fn more(&self, tokens: &[(Token, TokenState)], has_pin: bool) -> Block {
+    fn more(&self, tokens: &[(Token, TokenState)], has_pin: bool, takes_stock: bool) -> Block {
         let t = self.t();
         let mut replaced = vec![(String::new(), t.get("me.replaces_none").to_owned())];
         replaced.extend(tokens.iter().filter_map(|(token, _)| {
@@ -259,8 +267,19 @@ impl Show<'_> {
             Block::Form(another),
             Block::Form(sheet),
         ];
+        blocks.extend(takes_stock.then(|| Block::Form(self.stock())));
         blocks.extend(has_pin.then_some(Block::Form(pin)));
         Block::Card(blocks)
+    }
+
+    /// A token that was handed over, taken into use.
+    fn stock(&self) -> Form {
+        let t = self.t();
+        let code = |name: &str, label: &str| Field::new(name, t.get(label), Input::Code).required();
+        self.proven("/me/stock", t.get("me.stock"), t.get("me.stock_hint"))
+            .field(Field::new("serial", t.get("me.stock_serial"), Input::Text).required())
+            .field(code("first", "me.stock_first"))
+            .field(code("second", "me.stock_second"))
     }
 
     fn account(&self, user: &User, admin: &Admin) -> Block {

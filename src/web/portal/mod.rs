@@ -3,7 +3,8 @@
 //! ```text
 //! sign-in: policy `self-service`, or the signature of a device whose token is in use
 //!          -> session of its own cookie -> own tokens, devices, logins, consents, language
-//! more proof: password and code again -> another token, recovery codes, contacts; old PIN and code -> new PIN
+//! more proof: password and code again -> another token, one in stock, recovery codes, contacts;
+//!             old PIN and code -> new PIN
 //! ```
 //!
 //! What is asked for here are the same verbs as over the API, in the name of the user, with the same guards and on
@@ -44,4 +45,5 @@ pub(super) fn routes() -> Router<Desk> {
         .route("/me/token", post(tokens::add))
         .route("/me/token/code", post(tokens::confirm))
         .route("/me/recovery", post(tokens::recovery))
+        .route("/me/stock", post(tokens::take))
 }

@@ -18,15 +18,18 @@ use crate::secret::SecretString;
 use crate::server::http::App;
 use crate::store::By;
 use crate::web::fields::Fields;
-use crate::web::session::Opening;
+use crate::web::person::{Ground, Part};
+use crate::web::session::{Opening, Session};
 use crate::web::view::{Block, Page, Tone};
 use crate::web::visit::{Visit, cookie};
-use crate::web::{Desk, answer, person};
+use crate::web::{Desk, answer};
 
 /// Someone who has signed in to self-service.
 pub(super) struct Owner {
     pub(super) visit: Visit,
     pub(super) user: UserKey,
+    /// What the session stands on.
+    ground: Ground,
 }
 
 impl FromRequestParts<Desk> for Owner {
@@ -40,7 +43,11 @@ impl FromRequestParts<Desk> for Owner {
             .as_deref()
             .and_then(|cookie| signed(desk, cookie))
         {
-            Some(user) => Ok(Self { visit, user }),
+            Some(session) => Ok(Self {
+                visit,
+                user: session.user,
+                ground: session.ground,
+            }),
             None => Err(answer::see_other("/me/sign-in")),
         }
     }
@@ -63,14 +70,14 @@ fn own_cookie(parts: &Parts, visit: &Visit) -> Option<String> {
     cookie(&parts.headers, name(visit.is_secure)).map(str::to_owned)
 }
 
-/// The user of a session, if they stand as they stood.
-pub(super) fn signed(desk: &Desk, cookie: &str) -> Option<UserKey> {
+/// A session, if its user stands as they stood.
+pub(super) fn signed(desk: &Desk, cookie: &str) -> Option<Session> {
     let session =
         desk.web
             .own_sessions
             .find(cookie, desk.app.core().now(), desk.app.core().instant())?;
-    match standing(&desk.app, &session.user) {
-        Some(standing) if standing == session.standing => Some(session.user),
+    match ground(&desk.app, &session.user) {
+        Some(ground) if ground == session.ground => Some(session),
         _ => {
             desk.web.own_sessions.end(cookie);
             None
@@ -78,18 +85,18 @@ pub(super) fn signed(desk: &Desk, cookie: &str) -> Option<UserKey> {
     }
 }
 
-fn standing(app: &App, user: &UserKey) -> Option<[u8; 32]> {
+fn ground(app: &App, user: &UserKey) -> Option<Ground> {
     let store = app.core().store();
     let view = store.view(user).ok().flatten()?;
     if view.user.disabled {
         return None;
     }
-    person::digest(store, &view).ok()
+    Ground::of(store, &view).ok()
 }
 
-/// Begins a session, or goes on with one under a new cookie after the person changed what it stands on.
+/// Begins a session for a person who has proven who they are.
 pub(super) fn begin(desk: &Desk, visit: &Visit, user: UserKey, mut response: Response) -> Response {
-    let Some(standing) = standing(&desk.app, &user) else {
+    let Some(ground) = ground(&desk.app, &user) else {
         return answer::see_other("/me/sign-in");
     };
     if let Some(cookie) = &visit.cookie {
@@ -97,7 +104,7 @@ pub(super) fn begin(desk: &Desk, visit: &Visit, user: UserKey, mut response: Res
     }
     let opening = Opening {
         user,
-        standing,
+        ground,
         at: desk.app.core().now(),
         address: visit.address,
         browser: visit.browser.clone(),
@@ -138,6 +145,25 @@ impl Owner {
     pub(super) fn by(&self, app: &App) -> Result<By, CoreError> {
         let arrival = app.core().arrival()?;
         Ok(By::new(format!("user {}", self.user), arrival))
+    }
+
+    /// The session goes on under a new cookie after the person changed this of what it stands on; it does not where
+    /// it has ended meanwhile, or more was changed.
+    pub(super) fn go_on(&self, desk: &Desk, changed: Part, mut response: Response) -> Response {
+        let now = ground(&desk.app, &self.user);
+        let ground = now.filter(|now| now.is_but_for(changed, self.ground));
+        let renewed = ground
+            .zip(self.visit.cookie.as_deref())
+            .and_then(|(ground, cookie)| {
+                let (now, entropy) = (desk.app.core().instant(), desk.web.entropy.as_ref());
+                let renewed = desk.web.own_sessions.renew(cookie, ground, now, entropy);
+                renewed.ok().flatten()
+            });
+        let line = renewed.and_then(|cookie| line(&self.visit, cookie.expose()));
+        if let Some(line) = line {
+            response.headers_mut().append(header::SET_COOKIE, line);
+        }
+        response
     }
 
     /// The page of what could not be done.

@@ -8,7 +8,7 @@ use crate::core::CoreError;
 use crate::login::LoginAnswer;
 use crate::model::user_key::CONSOLE;
 use crate::server::http::signed_user;
-use crate::web::fields::Fields;
+use crate::web::fields::Sent;
 use crate::web::portal::owner::{
     Guest, Question, bad, begin, finished, line, may_try, page, signed,
 };
@@ -51,8 +51,7 @@ fn form_page(desk: &Desk, visit: &Visit, notice: Option<Block>, status: StatusCo
 /// `POST /me/sign-in`
 pub(super) async fn take(
     State(desk): State<Desk>,
-    Guest(visit): Guest,
-    fields: Fields,
+    Sent(Guest(visit), fields): Sent<Guest>,
 ) -> Response {
     let t = visit.t;
     if !may_try(&desk.app, &visit) {

@@ -1,4 +1,4 @@
-//! Another token and recovery codes: for both the person proves again who they are.
+//! Another token, one from stock and recovery codes: for all of them the person proves again who they are.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -10,17 +10,20 @@ use crate::admin::self_service::{SelfService, Wish};
 use crate::model::id::Serial;
 use crate::model::kind::Kind;
 use crate::model::token::LifeCycle;
+use crate::otp::Typed;
 use crate::qr;
 use crate::secret::SecretString;
 use crate::server::http::{label, otpauth_uri};
 use crate::web::Desk;
-use crate::web::fields::Fields;
-use crate::web::portal::owner::{Owner, Question, begin, finished, may_try};
+use crate::web::fields::{Fields, Sent};
+use crate::web::person::Part;
+use crate::web::portal::owner::{Owner, Question, finished, may_try};
 use crate::web::printed::{self, Sheet};
+use crate::web::text::Text;
 use crate::web::view::{Block, Field, Form, Input, Piece, Tone};
 
 /// `POST /me/token`: a totp token, whose key is shown once.
-pub(super) async fn add(State(desk): State<Desk>, owner: Owner, fields: Fields) -> Response {
+pub(super) async fn add(State(desk): State<Desk>, Sent(owner, fields): Sent<Owner>) -> Response {
     let replaces = fields.get("replaces").map(str::parse::<Serial>).transpose();
     let Ok(replaces) = replaces else {
         return owner.refused(&AdminError::NotFound("token"));
@@ -33,7 +36,10 @@ pub(super) async fn add(State(desk): State<Desk>, owner: Owner, fields: Fields) 
 }
 
 /// `POST /me/recovery`: a sheet of codes, shown once; the one before ends.
-pub(super) async fn recovery(State(desk): State<Desk>, owner: Owner, fields: Fields) -> Response {
+pub(super) async fn recovery(
+    State(desk): State<Desk>,
+    Sent(owner, fields): Sent<Owner>,
+) -> Response {
     let view = desk.app.core().store().view(&owner.user);
     let present = match view {
         Ok(view) => view.and_then(|view| {
@@ -61,12 +67,61 @@ pub(super) async fn recovery(State(desk): State<Desk>, owner: Owner, fields: Fie
     card.extend(printed::sheet(t, "/me/printed", Sheet::Recovery, serial));
     let blocks = vec![Block::Card(card)];
     let page = owner.page(t.get("me.recovery"), blocks);
-    begin(
-        &desk,
-        &owner.visit,
-        owner.user.clone(),
-        page.answer(StatusCode::OK),
-    )
+    owner.go_on(&desk, Part::Proven, page.answer(StatusCode::OK))
+}
+
+/// `POST /me/stock`: a token in stock that the person holds, by two codes of it.
+pub(super) async fn take(State(desk): State<Desk>, Sent(owner, fields): Sent<Owner>) -> Response {
+    let t = owner.visit.t;
+    let serial = fields.get("serial").unwrap_or_default().parse::<Serial>();
+    let typed = |name: &str| {
+        let typed = fields.get(name).map(SecretString::from)?;
+        let tidy = typed.without_blanks();
+        Typed::parse(tidy.as_ref().unwrap_or(&typed).expose()).ok()
+    };
+    let (Ok(serial), Some(first), Some(second)) = (serial, typed("first"), typed("second")) else {
+        return owner.malformed(t.get("me.stock_malformed"));
+    };
+    if !may_try(&desk.app, &owner.visit) {
+        return owner.unproven();
+    }
+    let question = Question::of(&owner.user.to_string(), &owner.visit, &fields);
+    let app = desk.app.clone();
+    let taken = finished(&desk, async move {
+        let request = question.request(&app, false)?;
+        let admin = app.admin();
+        let taken = admin.self_assign(&request, &serial, (&first, &second));
+        match taken.await? {
+            SelfService::Proven(_) => Ok(true),
+            SelfService::Refused(delay) => {
+                question.wait(delay).await;
+                Ok(false)
+            }
+            SelfService::Made(_) => Ok(false),
+        }
+    });
+    match taken.await {
+        Ok(true) => {
+            let page = owner.page(t.get("me.title"), vec![in_use(t)]);
+            owner.go_on(&desk, Part::Proven, page.answer(StatusCode::OK))
+        }
+        Ok(false) => {
+            let why = t.get("me.stock_refused").to_owned();
+            let notice = super::owner::bad(t.get("sign_in.refused"), why);
+            let page = owner.page(t.get("me.title"), vec![notice]);
+            page.answer(StatusCode::UNAUTHORIZED)
+        }
+        Err(error) => owner.refused(&error),
+    }
+}
+
+/// Says that a token is in use.
+fn in_use(t: Text) -> Block {
+    Block::Notice {
+        tone: Tone::Good,
+        text: t.get("me.token_done").to_owned(),
+        detail: t.get("me.token_next").to_owned(),
+    }
 }
 
 /// A token for the person who proves again who they are; none when that was not right.
@@ -139,16 +194,14 @@ fn shown(desk: &Desk, owner: &Owner, made: &Offered) -> Response {
         ]));
     }
     let page = owner.page(t.get("me.another"), blocks);
-    begin(
-        desk,
-        &owner.visit,
-        owner.user.clone(),
-        page.answer(StatusCode::OK),
-    )
+    owner.go_on(desk, Part::Proven, page.answer(StatusCode::OK))
 }
 
 /// `POST /me/token/code`: the first code of a token that was shown.
-pub(super) async fn confirm(State(desk): State<Desk>, owner: Owner, fields: Fields) -> Response {
+pub(super) async fn confirm(
+    State(desk): State<Desk>,
+    Sent(owner, fields): Sent<Owner>,
+) -> Response {
     let t = owner.visit.t;
     let serial = fields.get("serial").unwrap_or_default().parse::<Serial>();
     let typed = fields.secret("code").unwrap_or_default();
@@ -174,18 +227,8 @@ pub(super) async fn confirm(State(desk): State<Desk>, owner: Owner, fields: Fiel
     });
     match proven.await {
         Ok(true) => {
-            let notice = Block::Notice {
-                tone: Tone::Good,
-                text: t.get("me.token_done").to_owned(),
-                detail: t.get("me.token_next").to_owned(),
-            };
-            let page = owner.page(t.get("me.title"), vec![notice]);
-            begin(
-                &desk,
-                &owner.visit,
-                owner.user.clone(),
-                page.answer(StatusCode::OK),
-            )
+            let page = owner.page(t.get("me.title"), vec![in_use(t)]);
+            owner.go_on(&desk, Part::Tokens, page.answer(StatusCode::OK))
         }
         Ok(false) => {
             let again = Form::new("/me/token/code", t.get("me.check"))

@@ -452,4 +452,26 @@ async fn as_much_is_hashed_for_every_name() {
     assert_eq!(made, 1);
     let body = json!({ "user": "alice", "otp": "000000", "challenge": challenge.unwrap() });
     assert_eq!(compared(&lab, "mixed", body).await.0, 0);
+/// Two spellings of a name are one name, of a user with a card and of anybody else.
+#[tokio::test]
+async fn a_name_is_asked_for_the_same_cells_however_it_is_spelled() {
+    let lab = lab().await;
+    issued_token(&lab, "alice", Kind::Card, "CARD-0", "").await;
+    for name in ["alice", "bare", "nobody"] {
+        let (upper, full) = (name.to_uppercase(), format!("{name}@default"));
+        let domain = format!("DEFAULT\\{upper}");
+        let mut prompts = Vec::new();
+        for spelled in [name, upper.as_str(), full.as_str(), domain.as_str()] {
+            let body = json!({ "user": spelled, "factor": "card" });
+            let (status, begun) = lab.raw("POST", "codes", "/v1/challenges", Some(body)).await;
+            assert_eq!(status, 201, "{spelled}");
+            prompts.push(begun["prompt"].clone());
+            let body = json!({ "user": spelled, "otp": "card" });
+            let heard = lab.http("codes", body).await;
+            prompts.push(heard.body["challenge"]["prompt"].clone());
+        }
+        assert!(prompts[0].is_string());
+        prompts.dedup();
+        assert_eq!(prompts.len(), 1, "{name}: {prompts:?}");
+    }
 }

@@ -9,6 +9,7 @@ use oncegate::model::kind::Kind;
 use serde_json::{Value, json};
 
 use crate::support::app::{TestApp, send};
+use crate::support::slow::slowly;
 
 fn compat(client: &str, shape: Shape) -> Compat {
     Compat {
@@ -454,4 +455,24 @@ async fn a_body_in_json_is_read_as_a_form() {
     ] {
         assert_eq!(check(body.clone()).await, status, "{body}");
     }
+}
+
+/// A client that was removed while the form came lets no one in.
+#[tokio::test]
+async fn a_client_that_is_none_any_more_when_the_form_has_come_decides_nothing() {
+    let app = lab(compat("keycloak", Shape::PrivacyIdea)).await;
+    let form = format!("user=alice&pass=48201973{}&realm=default", app.code(0));
+    let request = Request::builder()
+        .method("POST")
+        .uri("/compat/keycloak/validate/check")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Body::from(form))
+        .unwrap();
+    let removed = async {
+        let path = "/v1/admin/clients/keycloak";
+        let gone = app.admin("DELETE", path, None).await;
+        assert!(gone.status.is_success(), "{gone:?}");
+    };
+    let late = slowly(&app.local, request, removed).await;
+    assert_eq!(late.status, 503, "{late:?}");
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::support::app::{TestApp, ask, request, send};
 use crate::support::daemon::Site;
 use crate::support::net::Http;
+use crate::support::slow::slowly;
 
 struct Provider {
     app: TestApp,
@@ -600,4 +601,21 @@ async fn a_user_is_found_by_mail_address_and_identity() {
     assert_eq!(provider.ask("DELETE", &path, None).await.0, 204);
     assert_eq!(found("externalId eq \"x-2\"").await, 0);
     assert_eq!(provider.ask("GET", &path, None).await.0, 404);
+}
+
+/// A key that was removed while the body came pushes no one.
+#[tokio::test]
+async fn a_provider_that_is_one_no_more_when_the_body_has_come_pushes_nothing() {
+    let provider = Provider::new().await;
+    let push = request("POST", "/scim/v2/Users", Some(&provider.key), Some(ann()));
+    let removed = async {
+        let path = "/v1/admin/clients/entra";
+        let gone = provider.app.admin("DELETE", path, None).await;
+        assert!(gone.status.is_success(), "{gone:?}");
+    };
+    let late = slowly(&provider.app.keyed, push, removed).await;
+    assert_eq!(late.status, 401, "{late:?}");
+    let path = "/v1/admin/users/ann@example.test";
+    let shown = provider.app.admin("GET", path, None).await;
+    assert_eq!(shown.status, 404);
 }

@@ -11,6 +11,7 @@ use oncegate::admin::{CredentialsPatch, UserPatch};
 use oncegate::diagnostic::Source;
 use oncegate::explain::Supposed;
 use oncegate::login::LoginAnswer;
+use oncegate::model::kind::Kind;
 use oncegate::model::reason::Reason;
 use oncegate::policy::Policies;
 use serde_json::Value;
@@ -322,6 +323,11 @@ async fn explanations_do_not_differ_from_decisions() {
     assert_eq!(no_token, Some(Reason::NoToken));
     let unknown = compare("mallory", "vpn", None, &right).await;
     assert_eq!(unknown, Some(Reason::UnknownUser));
+    house.test.user("sam@console").await;
+    house.test.token("sam@console", Kind::Totp).await;
+    let code = house.test.code("sam@console", 0);
+    let elsewhere = compare("sam@console", "app", None, &code).await;
+    assert_eq!(elsewhere, Some(Reason::UnknownUser));
     let service = &house.test.service;
     let disabled = UserPatch {
         disabled: Some(true),

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::support::Random;
 use crate::support::expected::{PASSWORD, PIN, WRONG_PIN};
-use crate::support::lab::{Lab, code_of};
+use crate::support::lab::{Lab, code_of, key};
 
 const ROUNDS: &str = r#"
 reject_delay = "0s"
@@ -250,6 +250,56 @@ async fn a_first_code_beside_a_void_state_begins_a_login_again() {
     assert_eq!(answer(&lab, &own, &code(0)).await, "used_code");
     assert_eq!(answer(&lab, &own, &code(1)).await, "challenged");
     assert_eq!(lab.last("alice"), Some(1));
+}
+
+/// A login rests on the tokens of its earlier rounds: one that is changed, or not in use any more, ends it.
+#[tokio::test]
+async fn a_token_of_an_earlier_round_has_to_stay_as_it_was() {
+    let code_first = ROUNDS.replace("\"password\", \"otp\"", "\"otp\", \"password\"");
+    let lab = Lab::new(&[("vpn", &code_first)]).await;
+    lab.user("alice", None, Some(PASSWORD)).await;
+    for digits in [Digits::SIX, Digits::EIGHT] {
+        lab.token("alice", Kind::Hotp, digits).await;
+    }
+    let view = lab.service().core.store().view(&key("alice"));
+    let tokens = view.unwrap().unwrap().tokens;
+    let serial = |digits| {
+        let mut tokens = tokens.iter().map(|(token, _)| token);
+        let token = tokens.find(|token| token.digits == digits);
+        token.expect("a token").serial.to_string()
+    };
+    let act = async |digits, act: &str| {
+        let path = format!("/v1/admin/tokens/{}/{act}", serial(digits));
+        lab.change("POST", &path, json!({})).await;
+    };
+    let begun = async |counter| {
+        let body = json!({ "user": "alice", "otp": code(counter) });
+        lab.http("vpn", body).await.challenge.expect("a challenge")
+    };
+    let finish = async |challenge: &str| {
+        let body = json!({ "user": "alice", "password": PASSWORD, "challenge": challenge });
+        lab.http("vpn", body).await;
+        lab.decision("alice").await
+    };
+    // The user's other token is nothing to it.
+    let open = begun(0).await;
+    act(Digits::EIGHT, "suspend").await;
+    assert_eq!(finish(&open).await.reason.as_str(), "password_ok");
+    act(Digits::EIGHT, "resume").await;
+    let open = begun(1).await;
+    act(Digits::SIX, "suspend").await;
+    for resumed in [false, true] {
+        if resumed {
+            act(Digits::SIX, "resume").await;
+        }
+        let decision = finish(&open).await;
+        assert_eq!(decision.reason.as_str(), "stale_challenge", "{resumed}");
+        let note = decision.note.expect("why");
+        assert!(note.contains(&serial(Digits::SIX)), "{note}");
+        assert_eq!(decision.failures, 0);
+    }
+    let open = begun(2).await;
+    assert_eq!(finish(&open).await.reason.as_str(), "password_ok");
 }
 
 /// Two answers at once, both with right codes.

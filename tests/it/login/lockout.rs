@@ -155,6 +155,101 @@ async fn many_names_from_one_address_are_refused() {
     assert_eq!(ask("alice", &code, "2001:db8:0:1::1").await, "hotp_ok");
 }
 
+/// Threats T10: who has an account buys no guesses at others with it.
+#[tokio::test]
+async fn own_logins_buy_no_guesses_at_others() {
+    let lab = Lab::new(&[("vpn", OTP)]).await;
+    lab.user("mallory", None, None).await;
+    lab.token("mallory", Kind::Hotp, Digits::SIX).await;
+    let from: IpAddr = "198.51.100.8".parse().unwrap();
+    let failures = || {
+        let state = lab.service().core.store().source(from.into()).unwrap();
+        state.throttle.failures
+    };
+    let mut evaluated = 0;
+    for number in 0..25_u64 {
+        let victim = format!("victim{number}");
+        lab.user(&victim, None, None).await;
+        lab.token(&victim, Kind::Hotp, Digits::SIX).await;
+        lab.fail("vpn", &victim, Some(from), 1).await;
+        evaluated += u32::from(lab.reason(&victim).await == "wrong_code");
+        let own = code_of("mallory", Digits::SIX, number);
+        lab.radius("vpn", "mallory", &own, None, Some(from)).await;
+        assert_eq!(lab.reason("mallory").await, "hotp_ok", "{number}");
+        lab.clock.advance(Duration::from_secs(10));
+    }
+    assert_eq!((evaluated, failures()), (10, 10));
+    // Typing errors of one's own are forgiven, and time forgives the others.
+    lab.clock.advance(Duration::from_mins(31));
+    lab.fail("vpn", "mallory", Some(from), 2).await;
+    assert_eq!(failures(), 2);
+    let own = code_of("mallory", Digits::SIX, 25);
+    lab.radius("vpn", "mallory", &own, None, Some(from)).await;
+    assert_eq!(failures(), 0);
+}
+
+/// Threats T12: whose own login from an address is refused, or not, after tries at a name must not learn by it
+/// whether that is a user's.
+#[tokio::test]
+async fn an_address_counts_every_name_alike() {
+    let pins = OTP.replace("\"otp\"", "\"pin\", \"otp\"");
+    let staff = OTP.replace("require", "when = { group = \"staff\" }\nrequire");
+    let sent = format!("{OTP}alternatives = [\"sms\"]\n");
+    let policies = [
+        ("vpn", OTP),
+        ("pins", &pins),
+        ("staff", &staff),
+        ("sent", &sent),
+    ];
+    let lab = Lab::new(&policies).await;
+    lab.user("victim", Some(PIN), None).await;
+    for name in ["off", "shut", "mallory"] {
+        lab.same_user(name, "victim").await;
+        lab.token(name, Kind::Hotp, Digits::SIX).await;
+    }
+    lab.token("victim", Kind::Hotp, Digits::SIX).await;
+    lab.user("bare", None, None).await;
+    let disabled = json!({ "disabled": true });
+    lab.change("PATCH", "/v1/admin/users/off", disabled).await;
+    for _ in 0..10 {
+        lab.fail("vpn", "shut", None, 1).await;
+        lab.clock.advance(Duration::from_secs(10));
+    }
+    let mut own = 0;
+    for (case, policy, typed, counts) in [
+        (0, "vpn", "000000", 3),
+        (1, "pins", "000000000000", 3),
+        // What cannot hold a PIN and a code, and where nothing is right for anybody.
+        (2, "pins", "x", 3),
+        (3, "staff", "000000", 3),
+        // A request for a message is no guess.
+        (4, "sent", "sms", 0),
+        (5, "void", "000000", 3),
+    ] {
+        for (number, name) in ["nobody", "victim", "bare", "off", "shut"]
+            .iter()
+            .enumerate()
+        {
+            let from = IpAddr::from([203, 0, case, u8::try_from(number).unwrap()]);
+            for _ in 0..5 {
+                if policy == "void" {
+                    let body = json!({ "user": name, "otp": typed, "challenge": "none",
+                                       "client_ip": from });
+                    lab.http("vpn", body).await;
+                } else {
+                    lab.radius(policy, name, typed, None, Some(from)).await;
+                }
+            }
+            let state = lab.service().core.store().source(from.into()).unwrap();
+            assert_eq!(state.throttle.failures, counts, "{case} {name}");
+            let code = code_of("mallory", Digits::SIX, own);
+            lab.radius("vpn", "mallory", &code, None, Some(from)).await;
+            assert_eq!(lab.reason("mallory").await, "hotp_ok", "{case} {name}");
+            own += 1;
+        }
+    }
+}
+
 /// Small enough that random tries meet every limit.
 const SMALL: Limits = Limits {
     free: 1,

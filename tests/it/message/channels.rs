@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
+use oncegate::model::audit::Event;
 use oncegate::model::kind::Kind;
 use oncegate::model::message::Medium;
 use oncegate::model::user::Waiver;
 use oncegate::otp::{Digits, card, recovery};
-use oncegate::store::{Change, WaiverKind};
+use oncegate::store::{AuditQuery, Change, WaiverKind};
 use serde_json::json;
 
 use crate::support::expected::{PASSWORD, PIN};
@@ -564,6 +565,103 @@ async fn a_round_begun_again_too_soon_asks_for_the_code_that_is_there() {
     assert_eq!(lab.http("codes", body).await.decision, "accept");
     assert_eq!(lab.standing("codes", id).await, "accepted");
     assert_eq!(postbox.count(), 1);
+}
+
+/// A code is for one client: at another one that asks for it a moment later the round cannot be finished, and
+/// nothing that is typed there counts. Of two rounds of its client only that is accepted which it was given back in.
+#[tokio::test]
+async fn a_code_is_for_one_client_and_answers_one_round() {
+    let lab = lab().await;
+    let postbox = Postbox::of(&lab);
+    let begin = async |policy: &str| {
+        let body = json!({ "user": "alice", "factor": "sms" });
+        let begun = lab.begin(policy, "/v1/challenges", body).await;
+        begun["id"].as_str().expect("an id").to_owned()
+    };
+    let (one, elsewhere) = (begin("codes").await, begin("staff").await);
+    let query = AuditQuery {
+        user: Some(key("alice").to_string()),
+        limit: 16,
+        ..AuditQuery::default()
+    };
+    let records = lab.service().core.store().audit(query).await.unwrap();
+    let told = records.iter().any(|record| {
+        let Event::Change(event) = &record.event else {
+            return false;
+        };
+        let detail = event.detail.as_deref().unwrap_or_default();
+        event.action == "code_refuse" && detail.contains("for another client")
+    });
+    assert!(told, "{records:?}");
+    let two = begin("codes").await;
+    let code = postbox.code(1).await;
+    assert_eq!(postbox.count(), 1);
+    let body =
+        json!({ "user": "alice", "password": PASSWORD, "otp": code, "challenge": elsewhere });
+    assert_eq!(lab.http("staff", body).await.decision, "reject");
+    let decision = lab.decision("alice").await;
+    assert_eq!(
+        (decision.reason.as_str(), decision.failures),
+        ("stale_challenge", 0)
+    );
+    let body = json!({ "user": "alice", "otp": code, "challenge": one });
+    assert_eq!(lab.http("codes", body).await.decision, "accept");
+    for (policy, id, standing) in [
+        ("codes", &one, "accepted"),
+        ("codes", &two, "pending"),
+        ("staff", &elsewhere, "pending"),
+    ] {
+        assert_eq!(lab.standing(policy, id).await, standing);
+    }
+    // The next message may leave, and is for whom it is asked for then.
+    lab.clock.advance(Duration::from_mins(1));
+    let next = begin("staff").await;
+    let code = postbox.code(2).await;
+    let body = json!({ "user": "alice", "password": PASSWORD, "otp": code, "challenge": next });
+    assert_eq!(lab.http("staff", body).await.decision, "accept");
+    assert_eq!(lab.standing("staff", &next).await, "accepted");
+}
+
+/// A code by mail adds nothing to a password, in whichever round the password comes.
+#[tokio::test]
+async fn a_code_by_mail_adds_no_assurance_in_later_rounds() {
+    const FIRST: &str = r#"
+reject_delay = "0s"
+[[rule]]
+name = "first"
+require = ["otp", "password"]
+present = "challenge"
+alternatives = ["email"]
+"#;
+    let lab = Lab::new(&[("first", FIRST)]).await;
+    lab.user("alice", None, Some(PASSWORD)).await;
+    lab.token("alice", Kind::Hotp, Digits::SIX).await;
+    issued_token(&lab, "alice", Kind::Email, "EMAIL-1", "alice@example.com").await;
+    let postbox = Postbox::of(&lab);
+    let finish = async |first: serde_json::Value, least: &str| {
+        let open = lab
+            .http("first", first)
+            .await
+            .challenge
+            .expect("a challenge");
+        let body = json!({ "user": "alice", "password": PASSWORD, "challenge": open,
+                           "context": { "min_assurance": least } });
+        let heard = lab.http("first", body).await;
+        (lab.reason("alice").await, heard.body["assurance"].as_u64())
+    };
+    for (number, least, heard) in [
+        (1, "1", ("password_ok", Some(1))),
+        (2, "2", ("low_assurance", None)),
+    ] {
+        let begin = json!({ "user": "alice", "factor": "email" });
+        let begun = lab.begin("first", "/v1/challenges", begin).await;
+        let code = postbox.code(number).await;
+        let first = json!({ "user": "alice", "otp": code, "challenge": begun["id"] });
+        assert_eq!(finish(first, least).await, heard);
+        lab.clock.advance(Duration::from_mins(3));
+    }
+    let first = json!({ "user": "alice", "otp": hotp(0) });
+    assert_eq!(finish(first, "2").await, ("password_ok", Some(2)));
 }
 
 #[tokio::test]

@@ -180,6 +180,40 @@ async fn row_d1_digits_keyed_in_during_a_call_are_an_extra_factor_only() {
     assert_eq!(lab.reason("alice").await, "voice_ok");
 }
 
+/// Two digits reach assurance 1, in whichever round the password comes.
+#[tokio::test]
+async fn digits_that_came_back_add_no_assurance_in_later_rounds() {
+    const FIRST: &str = r#"
+reject_delay = "0s"
+[[rule]]
+name = "first"
+require = ["otp", "password"]
+present = "challenge"
+alternatives = ["sms"]
+"#;
+    let lab = Lab::new(&[("first", FIRST)]).await;
+    lab.user("alice", None, Some(PASSWORD)).await;
+    issued_token(&lab, "alice", Kind::Sms, "SMS-1", NUMBER).await;
+    Postbox::of(&lab);
+    for (least, reason, assurance) in [("1", "password_ok", Some(1)), ("2", "low_assurance", None)]
+    {
+        let inbound = json!({ "user": "alice", "factor": "sms", "way": "inbound" });
+        let begun = lab.begin("first", "/v1/challenges", inbound).await;
+        let shown = begun["display"].as_str().unwrap();
+        assert_eq!(
+            word(bring(&lab, Medium::Sms, NUMBER, shown).await),
+            "answered"
+        );
+        let body = json!({ "user": "alice", "challenge": begun["id"] });
+        let open = lab.http("first", body).await.challenge;
+        let body = json!({ "user": "alice", "password": PASSWORD, "challenge": open.unwrap(),
+                           "context": { "min_assurance": least } });
+        let heard = lab.http("first", body).await;
+        assert_eq!(lab.reason("alice").await, reason);
+        assert_eq!(heard.body["assurance"].as_u64(), assurance);
+    }
+}
+
 #[tokio::test]
 async fn row_d5_the_word_in_a_notice_freezes_the_token_and_no_other() {
     let lab = lab().await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use oncegate::model::attempt::{Compared, Evidence, Success};
+use oncegate::model::attempt::{Attempt, Compared, Evidence, Proven, Success};
 use oncegate::model::audit::Event;
 use oncegate::model::id::Serial;
 use oncegate::model::reason::{Decision, Reason};
@@ -75,6 +75,7 @@ contract! {
     names_tried_from_one_address_are_counted_there,
     verifiers_are_changed_under_their_revision,
     a_changed_verifier_makes_views_stale,
+    a_token_of_an_earlier_round_that_changed_makes_views_stale,
     old_sources_are_forgotten,
 }
 
@@ -444,9 +445,8 @@ async fn refusals_are_audited_and_count_nothing(store: &Store) {
 }
 
 async fn names_tried_from_one_address_are_counted_there(store: &Store) {
-    let tried = async |n: u64, source: [u8; 4], at| {
-        let mut attempt = attempt_of("nobody", Evidence::Refused(Reason::UnknownUser), at);
-        attempt.request = crate::support::store::request(n);
+    let tried = async |name: &str, source: [u8; 4]| {
+        let mut attempt = attempt_of(name, Evidence::Refused(Reason::UnknownUser), NOW);
         attempt.source = Some(source.into());
         match store.attempt(attempt).await.unwrap() {
             Ok(settled) => settled.reason,
@@ -454,13 +454,22 @@ async fn names_tried_from_one_address_are_counted_there(store: &Store) {
         }
     };
     let (here, there) = ([203, 0, 113, 9], [203, 0, 113, 10]);
-    for n in 0..4 {
-        assert_eq!(tried(n, here, NOW).await, Reason::UnknownUser);
+    // One name counts as often as a user's free failures do.
+    for _ in 0..9 {
+        assert_eq!(tried("nobody0", here).await, Reason::UnknownUser);
     }
-    assert_eq!(tried(5, here, NOW).await, Reason::SourceBlocked);
-    assert_eq!(tried(6, there, NOW).await, Reason::UnknownUser);
-    let source = std::net::IpAddr::from(here).into();
-    assert_eq!(store.source(source).unwrap().throttle.failures, 4);
+    let source = |address: [u8; 4]| {
+        store
+            .source(std::net::IpAddr::from(address).into())
+            .unwrap()
+    };
+    assert_eq!(source(here).throttle.failures, 3);
+    assert_eq!(tried("nobody1", here).await, Reason::UnknownUser);
+    assert_eq!(tried("nobody2", here).await, Reason::SourceBlocked);
+    assert_eq!(tried("nobody2", there).await, Reason::UnknownUser);
+    assert_eq!(source(here).throttle.failures, 4);
+    let names = source(here).names.map(|tried| tried.failures);
+    assert_eq!(names[..3], [1, 3, 0]);
 }
 
 async fn old_sources_are_forgotten(store: &Store) {
@@ -544,6 +553,38 @@ async fn a_changed_verifier_makes_views_stale(store: &Store) {
     };
     for (seen, stale) in [(Some(0), true), (Some(present), false)] {
         let attempt = attempt_of("alice", compared(seen), NOW);
+        let outcome = store.attempt(attempt).await.unwrap();
+        let found = matches!(outcome, Err(oncegate::model::attempt::Stale));
+        assert_eq!(found, stale, "{outcome:?}");
+    }
+}
+
+async fn a_token_of_an_earlier_round_that_changed_makes_views_stale(store: &Store) {
+    enrol(store, "alice", "HOTP-1").await.unwrap();
+    let view = store.view(&key("alice")).unwrap().unwrap();
+    let proven = Proven::of(&view.tokens[0].0);
+    let change = Change::SetTokenState {
+        serial: proven.serial.clone(),
+        state: LifeCycle::Suspended,
+        expected: proven.revision,
+        reason: None,
+    };
+    store.change(change, by()).await.unwrap();
+    for (proven, stale) in [(vec![proven], true), (Vec::new(), false)] {
+        let evidence = Evidence::Compared(Compared {
+            user: key("alice"),
+            generation: view.generation,
+            revision: view.user.revision,
+            credentials: None,
+            knowledge: vec![(oncegate::model::credential::Knowledge::Pin, true)],
+            tokens: None,
+            success: Success::Accept,
+            answers: None,
+        });
+        let attempt = Attempt {
+            proven,
+            ..attempt_of("alice", evidence, NOW)
+        };
         let outcome = store.attempt(attempt).await.unwrap();
         let found = matches!(outcome, Err(oncegate::model::attempt::Stale));
         assert_eq!(found, stale, "{outcome:?}");

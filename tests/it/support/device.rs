@@ -195,6 +195,7 @@ pub(crate) async fn hand_out(service: &Service, serial: &str, code: &str) {
         number: next_number(&state),
         way: Way::Enrol,
         mark: Mark::of(&token.key, Way::Enrol.as_str(), None, code),
+        client: None,
         pair: None,
         life: Some(Duration::from_mins(10)),
         message: None,

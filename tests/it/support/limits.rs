@@ -52,6 +52,39 @@ impl Counter {
     }
 }
 
+/// What failed from a place.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    counter: Counter,
+    last: u64,
+    /// How often each name counts there.
+    names: [u32; 2],
+}
+
+const ALICE: usize = 0;
+const NOBODY: usize = 1;
+
+impl Place {
+    /// Time forgives one failure each `pace`.
+    fn rest(&mut self, at: u64, pace: u64) {
+        let passed = at.saturating_sub(self.last) / pace;
+        let passed = passed.min(self.counter.failures.into());
+        self.last += passed * pace;
+        self.forgive(u32::try_from(passed).expect("few"), at);
+    }
+
+    /// What runs, runs on; where nothing counts any more, nothing is kept.
+    fn forgive(&mut self, failures: u32, at: u64) {
+        self.counter.failures -= failures.min(self.counter.failures);
+        if self.counter.check(at).is_ok() {
+            self.counter.blocked = None;
+        }
+        if self.counter.failures == 0 && self.counter.blocked.is_none() {
+            *self = Self::default();
+        }
+    }
+}
+
 /// From where somebody asks; nothing: nobody said.
 pub(crate) type From = Option<u8>;
 
@@ -79,7 +112,7 @@ pub(crate) struct Model {
     token: Counter,
     /// Newest first: where, the day of the last success, failures from there.
     known: Vec<(u8, u64, Counter)>,
-    sources: [Counter; 256],
+    sources: [Place; 256],
 }
 
 impl Model {
@@ -92,7 +125,7 @@ impl Model {
             answers: Vec::new(),
             token: Counter::default(),
             known: Vec::new(),
-            sources: [Counter::default(); 256],
+            sources: [Place::default(); 256],
         }
     }
 
@@ -115,7 +148,7 @@ impl Model {
     fn decide(&mut self, from: From, what: Try, at: u64) -> Result<&'static str, &'static str> {
         if matches!(what, Try::Nobody) {
             self.check_source(from, at)?;
-            self.fail_source(from, at);
+            self.fail_source(from, NOBODY, at);
             return Ok("unknown_user");
         }
         let place = self
@@ -123,20 +156,10 @@ impl Model {
             .iter()
             .position(|(source, ..)| Some(*source) == from);
         self.rest(at);
-        match place {
-            // Where the user has been let in, what strangers do elsewhere is no obstacle.
-            Some(place) => {
-                self.known[place].2.check(at)?;
-                self.check_hard(u32::MAX)?;
-                self.check_year(at, 0)?;
-            }
-            None => {
-                self.strangers.check(at)?;
-                self.check_hard(self.for_strangers())?;
-                self.check_year(at, self.left_to_known())?;
-                self.check_source(from, at)?;
-                self.token.check(at)?;
-            }
+        if let Err(blocked) = self.check(from, place, at) {
+            // The place learns nothing of who is blocked: it counts as with nobody.
+            self.fail_source(from, ALICE, at);
+            return Err(blocked);
         }
         match what {
             Try::Right => self.succeed(from, place, at),
@@ -147,6 +170,24 @@ impl Model {
             }
         }
         Ok("hotp_ok")
+    }
+
+    fn check(&self, from: From, place: Option<usize>, at: u64) -> Result<(), &'static str> {
+        match place {
+            // Where the user has been let in, what strangers do elsewhere is no obstacle.
+            Some(place) => {
+                self.known[place].2.check(at)?;
+                self.check_hard(u32::MAX)?;
+                self.check_year(at, 0)
+            }
+            None => {
+                self.strangers.check(at)?;
+                self.check_hard(self.for_strangers())?;
+                self.check_year(at, self.left_to_known())?;
+                self.check_source(from, at)?;
+                self.token.check(at)
+            }
+        }
     }
 
     /// A year without a failure of strangers forgives them.
@@ -194,7 +235,7 @@ impl Model {
     fn check_source(&self, from: From, at: u64) -> Result<(), &'static str> {
         let Some(from) = from else { return Ok(()) };
         let limited = self.limits.source_lock_after > 0;
-        let blocked = limited && self.sources[usize::from(from)].check(at).is_err();
+        let blocked = limited && self.sources[usize::from(from)].counter.check(at).is_err();
         if blocked {
             Err("source_blocked")
         } else {
@@ -221,18 +262,8 @@ impl Model {
             hard_lock_after: hard,
             ..
         } = self.limits;
-        let here = match place {
-            Some(place) => self.known[place].2.failures,
-            None => {
-                let mut recent = self.recent.iter();
-                recent.find(|one| one.0 == from).map_or(0, |one| one.1)
-            }
-        };
         self.answers.push(at);
-        // Of each user only the first failures count against the source.
-        if here < free.max(1) {
-            self.fail_source(from, at);
-        }
+        self.fail_source(from, ALICE, at);
         if let Some(place) = place {
             let own = &mut self.known[place].2;
             own.fail(at, free, lock_after, lock_for, u32::MAX);
@@ -242,6 +273,7 @@ impl Model {
             self.token.fail(at, free, lock_after, lock_for, hard);
             self.last = self.last.max(at);
             let before = self.recent.iter().find(|one| one.0 == from);
+            let here = before.map_or(0, |one| one.1);
             let run = before.filter(|one| at.saturating_sub(one.3) <= RUN);
             let run = run.map_or(0, |one| one.2);
             self.recent.retain(|one| one.0 != from);
@@ -259,15 +291,27 @@ impl Model {
         }
     }
 
-    fn fail_source(&mut self, from: From, at: u64) {
+    /// Of each name only the first failures count, and none while the place is blocked.
+    fn fail_source(&mut self, from: From, name: usize, at: u64) {
         let Limits {
+            free: most,
             source_free: free,
             source_lock_after: lock_after,
             lock_for,
             ..
         } = self.limits;
-        if let Some(from) = from.filter(|_| lock_after > 0) {
-            self.sources[usize::from(from)].fail(at, free, lock_after, lock_for, u32::MAX);
+        let from = from.filter(|_| lock_after > 0);
+        let open = self.check_source(from, at).is_ok();
+        let Some(from) = from.filter(|_| open) else {
+            return;
+        };
+        let place = &mut self.sources[usize::from(from)];
+        place.rest(at, lock_for / u64::from(lock_after));
+        if place.names[name] < most.max(1) {
+            let counter = &mut place.counter;
+            counter.fail(at, free, lock_after, lock_for, u32::MAX);
+            place.names[name] += 1;
+            place.last = at;
         }
     }
 
@@ -278,13 +322,10 @@ impl Model {
             self.token.blocked = None;
         }
         let Some(source) = from else { return };
-        // One failure less; what runs, runs on.
-        let counter = &mut self.sources[usize::from(source)];
-        if counter.check(at).is_ok() {
-            *counter = Counter {
-                failures: counter.failures.saturating_sub(1),
-                ..Counter::default()
-            };
+        // What alice failed is forgiven, and what others did is not.
+        let failed = std::mem::take(&mut self.sources[usize::from(source)].names[ALICE]);
+        if failed > 0 {
+            self.sources[usize::from(source)].forgive(failed, at);
         }
         let today = at / 86_400_000;
         if let Some(place) = place {

@@ -34,6 +34,7 @@ pub(crate) mod rowfile;
 pub(crate) mod samba;
 pub(crate) mod sealing;
 pub(crate) mod slapd;
+pub(crate) mod slow;
 pub(crate) mod store;
 pub(crate) mod terminal;
 pub(crate) mod yubikey;

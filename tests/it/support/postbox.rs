@@ -12,7 +12,7 @@ use oncegate::model::issue::{Issue, Way, next_number};
 use oncegate::model::kind::Kind;
 use oncegate::model::message::{Medium, Message};
 use oncegate::model::token::{LifeCycle, Token, TokenState};
-use oncegate::otp::issued::Mark;
+use oncegate::otp::issued::{Mark, client_mark};
 use oncegate::otp::recovery::Used;
 use oncegate::otp::{Algorithm, Digits, Period};
 use oncegate::secret::{OtpKey, SecretBytes};
@@ -141,6 +141,7 @@ pub(crate) async fn server_code(lab: &Lab, serial: &str, client: Option<&str>) -
         number,
         way: Way::Code,
         mark: Mark::of(&token.key, Way::Code.as_str(), client, &text),
+        client: client.map(|client| client_mark(&token.key, client)),
         pair: None,
         life: Some(Duration::from_mins(1)),
         message: None,

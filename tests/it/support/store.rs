@@ -207,6 +207,8 @@ pub(crate) fn attempt_of(name: &str, evidence: Evidence, at: UnixTime) -> Attemp
         method: "http".into(),
         origin: None,
         began_at: None,
+        alias: None,
+        proven: Vec::new(),
         note: oncegate::model::attempt::Note::default(),
         waived: None,
         enrols: None,

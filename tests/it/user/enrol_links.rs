@@ -18,6 +18,7 @@ use crate::support::daemon::{Site, command};
 use crate::support::device::Phone;
 use crate::support::net::{Http, Radius};
 use crate::support::outbox::outbox;
+use crate::user::enrolment::{last, state};
 
 /// What an authenticator app that scanned this URI shows at a time.
 fn shown(uri: &str, at: u64) -> String {
@@ -415,6 +416,49 @@ async fn the_page_takes_the_first_code() {
         (&key["issuer"], &key["account"]),
         (&json!("Guests"), &json!("bob"))
     );
+}
+
+/// No first code of a user who is disabled is taken, on the page or from an administrator; the page says what it
+/// says of a link that is not good.
+#[tokio::test]
+async fn no_first_code_is_taken_of_who_is_disabled() {
+    let app = TestApp::new();
+    app.user("alice").await;
+    let made = link(&app, "alice", json!({})).await;
+    let (serial, code) = parts(made["link"].as_str().unwrap());
+    let (_, key) = redeem(&app, &serial, &code).await;
+    let otp = shown(
+        key["otpauth_uri"].as_str().unwrap(),
+        app.service.core.now().as_secs(),
+    );
+    let disabled = async |disabled: bool| {
+        let body = Some(json!({ "disabled": disabled }));
+        app.admin("PATCH", "/v1/admin/users/alice", body).await;
+    };
+    disabled(true).await;
+    let other = confirm(&app, "TOTP-NONE0000", &code, &otp).await;
+    let refused = confirm(&app, &serial, &code, &otp).await;
+    assert_eq!(refused, other);
+    let record = last(&app).await;
+    assert_eq!(
+        (&record["reason"], &record["purpose"]),
+        (&json!("user_disabled"), &json!("confirm")),
+        "{record}"
+    );
+    let path = format!("/v1/admin/tokens/{serial}/confirm");
+    let by_hand = Some(json!({ "otp": otp }));
+    let by_hand = app.admin("POST", &path, by_hand).await;
+    assert_eq!(by_hand.status, 409, "{by_hand:?}");
+    let remedy = by_hand.json()["remedy"].to_string();
+    assert!(remedy.contains("user enable alice@default"), "{remedy}");
+    assert_eq!(state(&app, &serial).await, "pending");
+    disabled(false).await;
+    let malformed = confirm(&app, &serial, &code, "12").await;
+    assert_eq!(malformed.0, StatusCode::CONFLICT, "{}", malformed.1);
+    let record = last(&app).await;
+    assert_eq!(record["reason"], "malformed_code", "{record}");
+    let (status, done) = confirm(&app, &serial, &code, &otp).await;
+    assert_eq!((status, &done["state"]), (StatusCode::OK, &json!("active")));
 }
 
 /// One of many who open a link at once gets the key.

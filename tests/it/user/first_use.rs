@@ -104,6 +104,50 @@ async fn the_first_right_code_activates() {
     assert_eq!(state(&app, "BOB").await, "active");
 }
 
+/// Where more is asked for in a later round, the token waits for that: its code is used up at once.
+#[tokio::test]
+async fn a_first_code_activates_when_the_rest_is_proven() {
+    let app = TestApp::with(
+        "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"otp\", \"pin\"]\n\
+         present = \"challenge\"\n[enrolment]\nfirst_use_within = \"2d\"\n",
+        false,
+    );
+    let verify = app.key("web", Scope::Verify, None).await;
+    let alice = json!({ "user": "alice", "pin": "48201973" });
+    let made = app.admin("POST", "/v1/admin/users", Some(alice)).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    let token = totp(&app, "alice", "ALICE", json!({})).await;
+    let ask = async |body: Value| {
+        let answer = app.keyed("POST", "/v1/verify", Some(&verify), Some(body));
+        answer.await.json()
+    };
+    let begin = async || {
+        let asked = ask(json!({ "user": "alice", "otp": code_of(&app, &token) })).await;
+        assert_eq!(state(&app, "ALICE").await, "pending");
+        asked["challenge"]["id"].clone()
+    };
+    let finish = async |open: Value, pin: &str| {
+        let body = json!({ "user": "alice", "pin": pin, "challenge": open });
+        ask(body).await
+    };
+
+    let open = begin().await;
+    assert!(open.is_string());
+    assert_eq!(finish(open, "11111111").await["decision"], "reject");
+    assert_eq!(state(&app, "ALICE").await, "pending");
+    assert!(begin().await.is_null());
+    assert_eq!(last(&app).await["reason"], "used_code");
+
+    app.clock.advance(Duration::from_mins(1));
+    let open = begin().await;
+    assert_eq!(finish(open, "48201973").await["decision"], "accept");
+    assert_eq!(state(&app, "ALICE").await, "active");
+    let record = last(&app).await;
+    assert_eq!(record["reason"], "pin_ok");
+    let note = record["note"].as_str().unwrap();
+    assert!(note.contains("in an earlier round"), "{note}");
+}
+
 /// Under a limit of one, one of two first codes comes in, however many ask at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_first_code_counts_once_however_many_ask() {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::app::{Answer, TestApp};
 use crate::support::daemon::Site;
+use crate::user::enrolment::{last, state};
 
 const SECRET: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
 
@@ -94,6 +95,56 @@ async fn a_token_goes_from_stock_to_users_and_back() {
         records.filter(|one| one["action"] == action).count()
     };
     assert_eq!((of("token_assign"), of("token_unassign")), (2, 1));
+}
+
+/// Codes that the help desk has read are used up, or the token is no one's; and what was refused is on record.
+#[tokio::test]
+async fn codes_that_are_refused_leave_the_token_in_stock() {
+    let app = TestApp::new();
+    app.user("alice").await;
+    stocked(&app).await;
+    let own = json!({ "user": "alice", "kind": "totp", "active": true });
+    post(&app, "tokens", own).await;
+    let verify = app.key("web", Scope::Verify, None).await;
+    let refused = async |pair: [String; 2], reason: &str, next: &str| {
+        let [first, second] = pair;
+        let codes = json!({ "user": "alice", "first": first, "second": second });
+        let answer = post(&app, "tokens/STOCK-1/assign", codes).await;
+        assert_eq!(answer.problem().0, 409, "{reason}: {answer:?}");
+        let said = answer.json().to_string();
+        assert!(said.contains(next), "{said}");
+        let record = last(&app).await;
+        assert_eq!(
+            (&record["user"], &record["reason"], &record["purpose"]),
+            (&json!("alice@default"), &json!(reason), &json!("confirm")),
+            "{record}"
+        );
+        assert_eq!(record["note"], "token STOCK-1");
+        assert_eq!(state(&app, "STOCK-1").await, "unassigned", "{reason}");
+    };
+    let right = || [code(0), code(1)];
+    let wrong = || ["111111".to_owned(), "222222".to_owned()];
+    refused(wrong(), "wrong_code", "press the token twice").await;
+    for _ in 0..5 {
+        app.verify(&verify, "alice", "000000").await;
+    }
+    refused(right(), "throttled", "wait some seconds").await;
+    app.clock.advance(Duration::from_mins(1));
+    let disabled = async |disabled: bool| {
+        let body = Some(json!({ "disabled": disabled }));
+        app.admin("PATCH", "/v1/admin/users/alice", body).await;
+    };
+    disabled(true).await;
+    refused(
+        right(),
+        "user_disabled",
+        "oncegate user enable alice@default",
+    )
+    .await;
+    disabled(false).await;
+    let codes = json!({ "user": "alice", "first": code(0), "second": code(1) });
+    let given = post(&app, "tokens/STOCK-1/assign", codes).await;
+    assert_eq!(given.json()["state"], "active", "{given:?}");
 }
 
 /// What does not go into stock or out of it, and who may not.

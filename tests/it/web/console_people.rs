@@ -578,3 +578,37 @@ async fn an_act_on_a_token_of_the_console_asks_for_a_code_again() {
         assert_eq!(done.status, status, "{serial}: {}", text(&done));
     }
 }
+
+/// The console is a client without a record: what was decided there is read by the records of its people all the same.
+#[tokio::test]
+async fn a_sign_in_to_the_console_is_explained() {
+    let console = Console::new();
+    let kim = console.person("kim", &["admin"]).await;
+    console.sign_in(&kim).await;
+    let audit = console.admin("GET", "/v1/admin/audit?limit=50", None).await;
+    let mut records = audit["records"].as_array().expect("records").iter();
+    let decided = records.find(|one| one["client"] == "console");
+    let id = decided.expect("a decision")["request_id"].clone();
+    let path = format!("/v1/admin/explain/{}", id.as_str().expect("an id"));
+    let told = console.admin("GET", &path, None).await;
+    let login = &told["records"][0]["login"];
+    assert_eq!(
+        (&login["client"]["known"], &login["user"]["known"]),
+        (&json!(true), &json!(true)),
+        "{told}"
+    );
+    let notes = told["records"][0]["notes"].to_string();
+    assert!(!notes.contains("no client"), "{notes}");
+    console.key("web", "verify").await;
+    for (client, reason) in [("console", Value::Null), ("web", json!("unknown_user"))] {
+        let body = json!({ "user": "kim@console", "client": client });
+        let told = console.admin("POST", "/v1/admin/explain", Some(body)).await;
+        assert_eq!(told["reason"], reason, "{client}: {told}");
+        let next = told["next"].to_string();
+        assert_eq!(
+            next.contains("sign in to the console only"),
+            client == "web",
+            "{next}"
+        );
+    }
+}

@@ -174,6 +174,7 @@ fn refused_acts(serial: &str) -> Vec<(&'static str, Vec<(&'static str, &str)>)> 
         ("set_password", &[alice, ("password", "1")]),
         ("set_pin", &[alice, ("pin", "1")]),
         ("unlock", &[("place", "none")]),
+        ("freeze", &[("place", "none")]),
         ("bypass", &[alice, ("reason", "x"), ("until", "9999")]),
         ("bypass", &[alice, ("reason", "x"), ("until", "soon")]),
         ("end_bypass", &[alice]),

@@ -15,10 +15,10 @@ use crate::support::console::{Console, HOST, cookie, text};
 use crate::support::device::{Phone, Sent};
 use crate::support::outbox::outbox;
 
-const PASSWORD: &str = "correct horse battery";
+pub(super) const PASSWORD: &str = "correct horse battery";
 
 /// A user who knows [`PASSWORD`]; the key of their authenticator app.
-async fn user(console: &Console, name: &str, more: Value) -> String {
+pub(super) async fn user(console: &Console, name: &str, more: Value) -> String {
     let mut body = json!({ "user": name, "password": PASSWORD });
     for (field, value) in more.as_object().expect("fields") {
         body[field] = value.clone();
@@ -29,7 +29,7 @@ async fn user(console: &Console, name: &str, more: Value) -> String {
     made["otpauth_uri"].as_str().expect("a URI").to_owned()
 }
 
-async fn signed_in(console: &Console, name: &str, uri: &str) -> String {
+pub(super) async fn signed_in(console: &Console, name: &str, uri: &str) -> String {
     let code = console.code(uri);
     let form = [("name", name), ("password", PASSWORD), ("code", &code)];
     let answer = console.post("/me/sign-in", &form, None).await;
@@ -37,7 +37,7 @@ async fn signed_in(console: &Console, name: &str, uri: &str) -> String {
     cookie(&answer).expect("a session")
 }
 
-async fn shown(console: &Console, name: &str) -> Value {
+pub(super) async fn shown(console: &Console, name: &str) -> Value {
     let path = format!("/v1/admin/users/{name}");
     console.admin("GET", &path, None).await
 }
@@ -232,17 +232,40 @@ async fn a_consent_is_seen_and_withdrawn_and_a_sheet_that_is_printed_is_on_recor
 
 /// A telephone in use for alice.
 async fn telephone(console: &Console, octet: u8) -> (Phone, String) {
-    let token = json!({ "user": "alice", "kind": "server" });
+    telephone_of(console, "alice", octet).await
+}
+
+/// The same for another user.
+async fn telephone_of(console: &Console, user: &str, octet: u8) -> (Phone, String) {
+    let token = json!({ "user": user, "kind": "server" });
     let token = console.admin("POST", "/v1/admin/tokens", Some(token)).await;
     let serial = token["serial"].as_str().expect("a serial").to_owned();
     let path = format!("/v1/admin/tokens/{serial}/offer");
     let offered = console.admin("POST", &path, Some(json!({}))).await;
     let code = offered["code"].as_str().expect("a code");
     let phone = Phone::new(octet);
-    let sent = phone.enrol(console.service.core.now(), "alice", code);
+    let sent = phone.enrol(console.service.core.now(), user, code);
     let answer = ask(&console.pages, sent.request()).await;
     assert_eq!(answer.status, 201, "{}", text(&answer));
     (phone, serial)
+}
+
+/// People of the console sign in to the console only, a device of theirs too.
+#[tokio::test]
+async fn a_device_of_the_console_signs_no_one_in() {
+    let console = Console::new();
+    console.person("kim", &["admin"]).await;
+    let (phone, _) = telephone_of(&console, "kim@console", 1).await;
+    console.clock.advance(Duration::from_secs(2));
+    let now = console.service.core.now();
+    let sent = phone.ask(now, "POST", "/me/sign-in/device", Some(json!({})));
+    let mut request = sent.request();
+    let headers = request.headers_mut();
+    headers.insert("host", HOST.parse().expect("a value"));
+    headers.insert("sec-fetch-site", "same-origin".parse().expect("a value"));
+    let answer = ask(&console.pages, request).await;
+    assert_eq!(answer.status, 409, "{}", text(&answer));
+    assert!(cookie(&answer).is_none());
 }
 
 #[tokio::test]

@@ -4,8 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::app::TestApp;
+use crate::support::corp::Corp;
 use crate::support::outbox::{Inbox, outbox};
+use crate::user::enrolment::{code_of, last, state};
+use oncegate::explain::Supposed;
 use oncegate::model::client::Scope;
+use oncegate::model::reason::Reason;
 use oncegate::secret::SecretString;
 use serde_json::{Value, json};
 
@@ -42,6 +46,31 @@ impl House {
         assert_eq!(made.status, 201, "{:?}", made.json());
         let web = app.key("web", Scope::Verify, None).await;
         Self { app, web, inbox }
+    }
+
+    /// A record that an administrator makes.
+    async fn made(&self, what: &str, body: Value) -> Value {
+        let path = format!("/v1/admin/{what}");
+        let made = self.app.admin("POST", &path, Some(body)).await;
+        assert_eq!(made.status, 201, "{:?}", made.json());
+        made.json()
+    }
+
+    /// What an administrator changes about a user.
+    async fn set(&self, user: &str, body: Value) {
+        let path = format!("/v1/admin/users/{user}");
+        let set = self.app.admin("PATCH", &path, Some(body)).await;
+        assert_eq!(set.status, 200, "{:?}", set.json());
+    }
+
+    /// Asks, is rejected, and gives the record of that.
+    async fn rejected(&self, path: &str, body: Value) -> Value {
+        let (status, answer) = self.ask(path, body).await;
+        assert_eq!((status, &answer["decision"]), (200, &json!("reject")));
+        assert_eq!(answer.as_object().unwrap().len(), 2, "{answer}");
+        let record = last(&self.app).await;
+        assert_eq!(record["request_id"], answer["request_id"], "{record}");
+        record
     }
 
     pub(crate) async fn ask(&self, path: &str, body: Value) -> (u16, Value) {
@@ -254,4 +283,182 @@ async fn row_a3_what_others_must_approve_shows_nothing_yet() {
     let (_, card) = house.enrol("card", json!({})).await;
     assert!(card.get("cells").is_none());
     assert_eq!(house.confirm(&token, "123456").await["decision"], "reject");
+}
+
+/// At an application a password alone would make a key to the console, and wrong ones would lock its people out.
+#[tokio::test]
+async fn an_application_knows_no_one_of_the_console() {
+    let house = House::with(
+        "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"password\", \"otp\"]\n\
+         alternatives = [\"sms\"]\n[enrolment]\nself_service = [\"totp\"]\nproof = [\"password\"]\n",
+    )
+    .await;
+    for (name, phone) in [("boss", "+821099990001"), ("chief", "+821099990002")] {
+        let person = json!({
+            "user": format!("{name}@console"), "groups": ["admin"], "password": PASSWORD,
+            "phone": phone
+        });
+        house.made("users", person).await;
+    }
+    for password in [PASSWORD, "wrong horse battery"] {
+        let body = json!({ "user": "chief@console", "kind": "totp", "password": password });
+        let record = house.rejected("", body).await;
+        assert_eq!(
+            (&record["reason"], &record["user"]),
+            (&json!("unknown_user"), &json!("chief@console"))
+        );
+    }
+    let path = "/v1/admin/users/chief@console";
+    let chief = house.app.admin("GET", path, None).await.json();
+    assert_eq!(chief["lock"]["failures"], 0, "{chief}");
+    let tokens = chief["tokens"].as_array();
+    assert!(tokens.is_none_or(Vec::is_empty), "{chief}");
+
+    let sms = json!({ "user": "boss@console", "kind": "sms", "active": true });
+    house.made("tokens", sms).await;
+    let totp = json!({ "user": "boss@console", "kind": "totp" });
+    let pending = house.made("tokens", totp).await;
+    let serial = pending["serial"].as_str().unwrap();
+    let code = code_of(&house.app, &pending);
+    let body = json!({ "user": "boss@console", "otp": code });
+    let record = house.rejected(&format!("/{serial}/confirm"), body).await;
+    assert_eq!(
+        (&record["reason"], &record["purpose"]),
+        (&json!("unknown_user"), &json!("confirm"))
+    );
+    assert_eq!(state(&house.app, serial).await, "pending");
+    let body = json!({ "user": "boss@console", "factor": "sms" });
+    let web = Some(&house.web);
+    let begun = house
+        .app
+        .keyed("POST", "/v1/challenges", web, Some(body))
+        .await;
+    assert_eq!(begun.status, 201, "as for everyone: {begun:?}");
+    let record = last(&house.app).await;
+    assert_eq!(record["action"], "code_refuse", "{record}");
+    let why = record["detail"].as_str().unwrap();
+    assert!(why.contains("unknown_user"), "{why}");
+}
+
+/// What was set here before a user followed the directory proves nothing; what the directory takes does.
+#[tokio::test]
+async fn the_proof_is_the_password_of_the_directory_that_checks_it() {
+    let house = House::new("").await;
+    let corp = Arc::new(Corp::default());
+    corp.add("alice", Reason::PasswordOk);
+    corp.add("bora", Reason::AccountDisabled);
+    house.app.service.core.directories().set(corp);
+    let adopt = Some(json!({ "adopt": true }));
+    let path = "/v1/admin/sources/corp/sync";
+    let synced = house.app.admin("POST", path, adopt).await.json();
+    assert_eq!(synced["counts"]["adopted"], 1, "{synced}");
+    for (user, password, reason) in [
+        ("alice", PASSWORD, "wrong_password"),
+        ("bora", Corp::PASSWORD, "account_disabled"),
+    ] {
+        let body = json!({ "user": user, "kind": "totp", "password": password });
+        let record = house.rejected("", body).await;
+        assert_eq!(
+            (&record["reason"], &record["purpose"]),
+            (&json!(reason), &json!("enrol"))
+        );
+        house.app.clock.advance(Duration::from_mins(1));
+    }
+    let right = json!({ "password": Corp::PASSWORD });
+    let (_, token) = house.enrol("totp", right).await;
+    assert_eq!(token["decision"], "accept", "{token}");
+    let proven = house.confirm(&token, &house.code(&token)).await;
+    assert_eq!(proven["state"], "active", "{proven}");
+    // An explanation reads the password as a login does: the one of here need not be changed first.
+    house.set("alice", json!({ "must_change": true })).await;
+    let supposed = Supposed {
+        user: "alice",
+        client: "web",
+        at: None,
+        source: None,
+        method: None,
+        attributes: &[],
+        context: &[],
+    };
+    let foreseen = house.app.service.explain.foresee(supposed).unwrap();
+    assert_eq!(foreseen.reason, None, "{foreseen:?}");
+}
+
+/// Contract s6: no rule holds, reject. A user who is disabled neither.
+#[tokio::test]
+async fn without_a_rule_no_one_enrols_or_confirms() {
+    let house = House::with(
+        "reject_delay = \"0s\"\n[[rule]]\nname = \"vpn\"\nwhen = { group = \"vpn\" }\n\
+         require = [\"password\", \"otp\"]\n[enrolment]\nself_service = [\"totp\"]\n\
+         proof = [\"password\"]\n",
+    )
+    .await;
+    let asks = || json!({ "user": "alice", "kind": "totp", "password": PASSWORD });
+    assert_eq!(house.rejected("", asks()).await["reason"], "no_rule");
+    house.set("alice", json!({ "groups": ["vpn"] })).await;
+    let (_, token) = house.enrol("totp", json!({})).await;
+    assert_eq!(token["decision"], "accept", "{token}");
+    let serial = token["serial"].as_str().unwrap();
+    let path = format!("/{serial}/confirm");
+    let shows = || json!({ "user": "alice", "otp": house.code(&token) });
+    for (hinders, ends, reason) in [
+        (
+            json!({ "groups": [] }),
+            json!({ "groups": ["vpn"] }),
+            "no_rule",
+        ),
+        (
+            json!({ "disabled": true }),
+            json!({ "disabled": false }),
+            "user_disabled",
+        ),
+    ] {
+        house.set("alice", hinders).await;
+        let record = house.rejected(&path, shows()).await;
+        assert_eq!(
+            (&record["reason"], &record["purpose"]),
+            (&json!(reason), &json!("confirm"))
+        );
+        assert_eq!(house.rejected("", asks()).await["reason"], reason);
+        assert_eq!(state(&house.app, serial).await, "pending", "{reason}");
+        house.set("alice", ends).await;
+    }
+    let (_, proven) = house.ask(&path, shows()).await;
+    assert_eq!(proven["state"], "active", "{proven}");
+}
+
+/// Contract s8.8: what is refused before anything is compared is on record, too.
+#[tokio::test]
+async fn every_refusal_of_a_first_code_is_on_record() {
+    let house = House::new("").await;
+    let bob = json!({ "user": "bob", "password": PASSWORD });
+    house.made("users", bob).await;
+    let (_, token) = house.enrol("totp", json!({})).await;
+    let serial = token["serial"].as_str().unwrap().to_owned();
+    let code = house.code(&token);
+    let confirm = async |serial: &str, user: &str, otp: &str| {
+        let body = json!({ "user": user, "otp": otp });
+        let record = house.rejected(&format!("/{serial}/confirm"), body).await;
+        assert_eq!(record["purpose"], "confirm", "{record}");
+        let note = record["note"].as_str().unwrap_or_default();
+        assert!(note.contains(serial), "{record}");
+        (record["user"].clone(), record["reason"].clone())
+    };
+    for (serial, user, otp, reason) in [
+        ("TOTP-ZZZZZZZZ", "alice", code.as_str(), "no_token"),
+        (&serial, "bob", &code, "no_token"),
+        (&serial, "nemo", &code, "unknown_user"),
+        (&serial, "alice", "12", "malformed_code"),
+    ] {
+        let found = confirm(serial, user, otp).await;
+        let of = format!("{user}@default");
+        assert_eq!(found, (json!(of), json!(reason)), "{serial} {user}");
+    }
+    let proven = house.confirm(&token, &code).await;
+    assert_eq!(
+        proven["state"], "active",
+        "none of these used it up: {proven}"
+    );
+    let found = confirm(&serial, "alice", &code).await;
+    assert_eq!(found.1, "not_active");
 }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::webhooks::Topic;
 use crate::model::audit::{AuditRecord, ChangeEvent, Changed, DecisionEvent, Event, Purpose};
+use crate::model::id::Serial;
 use crate::model::reason::Decision;
 use crate::time::UnixTime;
 
@@ -46,18 +47,19 @@ type Found<'r> = (Topic, &'r str, Map<String, Value>);
 
 fn decision<'r>(record: &AuditRecord, event: &'r DecisionEvent) -> Option<Found<'r>> {
     let accepted = event.decision == Decision::Accept;
+    let activated = activated(record).filter(|_| accepted);
     let (topic, word) = if event.locked {
         (Topic::Locks, "user_locked")
     } else if accepted && event.purpose == Purpose::Enrol {
         (Topic::Enrolments, "device_enrolled")
-    } else if accepted && activates(record) {
+    } else if activated.is_some() {
         (Topic::Enrolments, "token_activated")
     } else {
         return None;
     };
     let data = json!({
         "user": event.user,
-        "token": event.serial.as_ref().map(ToString::to_string),
+        "token": activated.or(event.serial.as_ref().map(Serial::as_str)),
         "client": &*event.client,
         "channel": event.channel.as_str(),
         "reason": event.reason.as_str(),
@@ -67,12 +69,14 @@ fn decision<'r>(record: &AuditRecord, event: &'r DecisionEvent) -> Option<Found<
     Some((topic, word, object(data)))
 }
 
-/// Whether a token came into use by it.
-fn activates(record: &AuditRecord) -> bool {
-    record.changes.iter().any(|one| {
+/// The token that came into use by it: of a login in rounds not always the one that decided.
+fn activated(record: &AuditRecord) -> Option<&str> {
+    let mut changes = record.changes.iter();
+    changes.find_map(|one| {
+        let token = one.record.as_deref()?.strip_prefix("token ")?;
         let active =
             matches!(&one.change, Changed::Text { after: Some(after), .. } if after == "active");
-        one.field == "state" && active
+        (one.field == "state" && active).then_some(token)
     })
 }
 

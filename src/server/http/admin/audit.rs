@@ -9,18 +9,20 @@ use std::task::{Context, Poll};
 use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use data_encoding::HEXLOWER_PERMISSIVE;
 use hyper::body::Frame;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
+use crate::api::call::Call as _;
 use crate::api::forms;
 use crate::api::{self, CompareAudit, ListAudit, PruneAudit, ShowAudit, TailAudit, VerifyAudit};
 use crate::model::client::{Access, Client};
 use crate::model::reason::Decision;
 use crate::model::user_key::UserKey;
+use crate::server::http::caller::{Caller, Lasting};
 use crate::server::http::error::Failure;
 use crate::server::http::read::{limit, page, time};
 use crate::server::http::route::{Admin, Routes};
@@ -107,17 +109,22 @@ async fn prune(app: Arc<App>, call: Admin<PruneAudit>) -> Result<api::AuditPrune
 }
 
 /// [`TailAudit`]: the answer has no end, so it is no document.
-async fn tail(State(app): State<Arc<App>>) -> Result<Response, Failure> {
+async fn tail(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
     let place = Arc::clone(app.tails()).try_acquire_owned();
     let place = place.map_err(|_| Failure::unavailable("too many listeners of the audit"))?;
     let records = app.core().store().subscribe();
     let (sender, lines) = mpsc::channel(LINES);
-    let stopping = app.stopping().clone();
+    let right = Lasting::of(&caller, &headers, TailAudit::OPERATION.access);
+    let (stopping, of) = (app.stopping().clone(), Arc::clone(&app));
     app.tasks().spawn(async move {
         tokio::select! {
             () = stopping.cancelled() => {}
             () = sender.closed() => {}
-            () = follow(records, &sender) => {}
+            () = follow(records, &of, &right, &sender) => {}
         }
         drop(place);
     });
@@ -126,13 +133,17 @@ async fn tail(State(app): State<Arc<App>>) -> Result<Response, Failure> {
     Ok((media, Extension(Endless), lines).into_response())
 }
 
-async fn follow(mut records: Records, lines: &mpsc::Sender<Bytes>) {
+/// Sends what is on record from now on, to a caller who may see it.
+async fn follow(mut records: Records, app: &App, right: &Lasting, lines: &mpsc::Sender<Bytes>) {
     loop {
         let line = match records.recv().await {
             Ok(record) => answer::text(&forms::audit(record)),
             Err(RecvError::Lagged(missed)) => Ok(format!("{{\"missed\":{missed}}}")),
             Err(RecvError::Closed) => return,
         };
+        if !right.holds(app) {
+            return;
+        }
         let Ok(mut line) = line else { return };
         line.push('\n');
         if lines.send(line.into()).await.is_err() {

@@ -221,7 +221,10 @@ async fn assign(
         .assign_token(&call.place, &user, how, call.expected, by);
     match assigned.await {
         Ok(_) => shown(&app, &call.place),
-        Err(AdminError::Refused(reason)) => Err(tell::not_found_again(&token, reason)),
+        Err(AdminError::Refused(reason)) => {
+            // What is in the way is the owner's.
+            Err(tell::not_found_again(&Token { user, ..token }, reason))
+        }
         Err(AdminError::NotFound("user")) => Err(tell::no_user(&app, &caller, &user)),
         Err(other) => Err(state_refuses(other)),
     }

@@ -57,8 +57,10 @@ impl Asked {
         let named = named.find(|compat| compat.client == name && compat.shape != Shape::Yubico);
         let compat = named.filter(|compat| is_known(compat, &parts));
         let compat = compat.ok_or_else(no_route)?;
-        let (client, arrival) = Self::admitted(app, compat, &parts)?;
+        let (_, arrival) = Self::admitted(app, compat, &parts)?;
         let form = Form::read(app, &parts, body, compat.double_decode).await?;
+        // As it is now that the body has come.
+        let client = Self::client(app, compat)?;
         let asked = Self {
             compat: compat.clone(),
             client,
@@ -68,6 +70,18 @@ impl Asked {
         Ok((asked, parts))
     }
 
+    fn client(app: &App, compat: &Compat) -> Result<Arc<Client>, Failure> {
+        let name = &compat.client;
+        let found = app.core().clients().all();
+        let mut found = found.iter();
+        let client = found.find(|client| client.name == *name).map(Arc::clone);
+        client.ok_or_else(|| {
+            Failure::unavailable(format!(
+                "http.compat names API client {name}: there is none"
+            ))
+        })
+    }
+
     /// The client, which asks no more often than it may.
     fn admitted(
         app: &Arc<App>,
@@ -75,14 +89,7 @@ impl Asked {
         parts: &Parts,
     ) -> Result<(Arc<Client>, Arrival), Failure> {
         let name = &compat.client;
-        let found = app.core().clients().all();
-        let mut found = found.iter();
-        let client = found.find(|client| client.name == *name).map(Arc::clone);
-        let client = client.ok_or_else(|| {
-            Failure::unavailable(format!(
-                "http.compat names API client {name}: there is none"
-            ))
-        })?;
+        let client = Self::client(app, compat)?;
         if let Some(rate) = app.limits().http_client_rate
             && !app.rates().take(name, rate, Instant::now())
         {
