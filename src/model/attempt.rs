@@ -298,6 +298,8 @@ impl Compared {
             }
             live.is_some_and(|issued| issued.is_open(state.moving.last, at))
         })
+    }
+
     /// Whether anything was typed that is compared.
     pub fn is_guess(&self) -> bool {
         self.tokens.is_some() || !self.knowledge.is_empty()

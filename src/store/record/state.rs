@@ -369,6 +369,9 @@ mod tests {
             ..state
         };
         assert_eq!(user_state(&before).unwrap(), expected);
+    }
+
+    #[test]
     fn rows_of_the_version_before_are_read() {
         let throttle = Throttle {
             failures: 7,

@@ -452,6 +452,8 @@ async fn as_much_is_hashed_for_every_name() {
     assert_eq!(made, 1);
     let body = json!({ "user": "alice", "otp": "000000", "challenge": challenge.unwrap() });
     assert_eq!(compared(&lab, "mixed", body).await.0, 0);
+}
+
 /// Two spellings of a name are one name, of a user with a card and of anybody else.
 #[tokio::test]
 async fn a_name_is_asked_for_the_same_cells_however_it_is_spelled() {
