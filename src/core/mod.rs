@@ -11,7 +11,8 @@ use crate::core::vital::Vitals;
 use crate::model::client::Client;
 use crate::model::id::{self, RequestId};
 use crate::model::message::Language;
-use crate::model::user_key::UserKey;
+use crate::model::name_rule::NameRule;
+use crate::model::user_key::{InvalidUserKey, UserKey};
 use crate::notice::Catalogue;
 use crate::policy::{DEFAULT, Policies, Policy};
 use crate::secret::{Entropy, EntropyError, Pool};
@@ -270,10 +271,16 @@ impl Core {
         Ok(())
     }
 
+    /// Who is meant by what a client calls a user, by its own rules for names and those of its policy.
+    pub fn key(&self, client: &Client, user: &str) -> Result<UserKey, InvalidUserKey> {
+        let policies = self.policies.load();
+        client.key(user, name_rules(client, &policies))
+    }
+
     /// Who is meant by what a client calls a user, a user's alias included; none where it is no name at all.
     /// No alias leads out of the client's realm.
     pub(crate) fn whose(&self, client: &Client, user: &str) -> Result<Option<UserKey>, StoreError> {
-        let Ok(name) = client.key(user) else {
+        let Ok(name) = self.key(client, user) else {
             return Ok(None);
         };
         let owner = self.store.of_alias(&name)?;
@@ -317,6 +324,14 @@ pub fn policy_of<'p>(client: &Client, policies: &'p Policies) -> Result<&'p Poli
             client: client.name.clone(),
             policy: client.policy.clone().unwrap_or_else(|| DEFAULT.to_owned()),
         })
+}
+
+/// The rules of a client's policy for user names; none where it has no policy, by which nothing is decided.
+pub fn name_rules<'p>(client: &Client, policies: &'p Policies) -> &'p [NameRule] {
+    let Some(policy) = policies.resolve(client.policy.as_deref()) else {
+        return &[];
+    };
+    &policy.name_rules
 }
 
 /// The policy of devices, which are no clients.

@@ -37,6 +37,7 @@ use crate::model::id::{RequestId, Serial};
 use crate::model::method::{is_taken, shows_text};
 use crate::model::reason::Reason;
 use crate::model::source::Source;
+use crate::model::user_key::UserKey;
 use crate::otp::throttle::Throttle;
 use crate::policy::{Factor, Policy, Present, Rule};
 use crate::store::View;
@@ -123,6 +124,7 @@ impl Explain {
             situation.refused = situation.refused.or(refused);
         }
         situation.notes.extend(rules::unread(policy, &request));
+        situation.notes.extend(rules::renamed(policy, &request));
         Ok(foreseen(situation))
     }
 
@@ -140,7 +142,7 @@ impl Explain {
 
     fn situation(&self, frame: Frame<'_>) -> Result<Situation, CoreError> {
         let request = frame.request;
-        let key = self.core.whose(request.client, request.user)?;
+        let key = self.meant(frame)?;
         let view = match &key {
             Some(key) => self.core.store.view(key)?,
             None => None,
@@ -193,6 +195,20 @@ impl Explain {
             .or_else(|| situation.tokens_blocked(frame.locks_at))
             .or(refused);
         Ok(situation)
+    }
+
+    /// The user of a login. The audit has the key, which no rule for names is for.
+    fn meant(&self, frame: Frame<'_>) -> Result<Option<UserKey>, CoreError> {
+        let request = frame.request;
+        if let Reading::Present = frame.reading {
+            return Ok(self.core.whose(request.client, request.user)?);
+        }
+        let Ok(name) = UserKey::parse(request.user) else {
+            return Ok(None);
+        };
+        let owner = self.core.store.of_alias(&name)?;
+        let owner = owner.filter(|owner| request.client.is_of_realm(owner));
+        Ok(Some(owner.unwrap_or(name)))
     }
 
     /// Enters the rules and the counters; returns the rule that decides.

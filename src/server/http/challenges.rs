@@ -35,7 +35,7 @@ pub(crate) async fn begin(
     }
     let client = asking(&app, &caller, None)?;
     let turn = app.turn(&client)?;
-    of_own_realm(&client, &body.user)?;
+    of_own_realm(&app, &client, &body.user)?;
     let context = body.context.iter();
     let context: Vec<_> = context
         .map(|(name, value)| (name.as_str(), value.as_str()))
