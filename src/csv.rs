@@ -62,6 +62,8 @@ pub(crate) struct Fault {
     pub(crate) column: Option<usize>,
     /// One sentence without a full stop.
     pub(crate) what: String,
+    /// Which one of the things in the line, where a line of the file holds several.
+    pub(crate) token: Option<String>,
 }
 
 impl Fault {
@@ -70,6 +72,15 @@ impl Fault {
             line,
             column: None,
             what: what.into(),
+            token: None,
+        }
+    }
+
+    /// What is wrong, and with which one.
+    pub(crate) fn told(&self) -> String {
+        match &self.token {
+            Some(token) => format!("{} ({token})", self.what),
+            None => self.what.clone(),
         }
     }
 }
@@ -103,6 +114,8 @@ impl Ignore {
 pub(crate) struct Row<'a> {
     /// Its number in the file, from 1.
     pub(crate) line: u64,
+    /// The same in what was read, where that was made from another file.
+    pub(crate) number: u64,
     raw: &'a str,
     starts: &'a [usize],
     text: &'a str,
@@ -138,17 +151,15 @@ impl Row<'_> {
         let place = index.and_then(|index| *self.places.get(index)?);
         let start = place.and_then(|place| self.starts.get(place));
         Fault {
-            line: self.line,
             column: start.map(|start| column(self.raw, *start)),
-            what,
+            ..Fault::new(self.line, what)
         }
     }
 }
 
 impl<R: BufRead> Reader<R> {
     /// The rows were made from another file: of which of its lines, row by row.
-    pub(crate) fn made_from(self, lines: &[u64]) -> Self {
-        let lines = lines.to_vec();
+    pub(crate) fn made_from(self, lines: Vec<u64>) -> Self {
         Self { lines, ..self }
     }
 
@@ -291,6 +302,7 @@ impl<R: BufRead> Reader<R> {
         let made_from = row.checked_sub(2).and_then(|row| self.lines.get(row));
         Some(Ok(Row {
             line: made_from.copied().unwrap_or(self.number),
+            number: self.number,
             raw: &self.line,
             starts: if made_from.is_some() {
                 &[]
@@ -332,9 +344,8 @@ impl<R: BufRead> Reader<R> {
             starts: &mut self.starts,
         };
         split(&self.line, self.separator, fields).map_err(|(at, what)| Fault {
-            line: self.number,
             column: Some(column(&self.line, at)),
-            what: what.to_owned(),
+            ..Fault::new(self.number, what)
         })
     }
 

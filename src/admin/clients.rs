@@ -9,6 +9,7 @@ use crate::model::client::{
     is_client_name,
 };
 use crate::model::method::Allowed;
+use crate::model::name_rule;
 use crate::model::name_rule::NameRule;
 use crate::model::profile::{names, profile};
 use crate::model::user_key::UserKey;
@@ -526,7 +527,7 @@ const SECRET_MIN: usize = 6;
 const IN_DOUBT: Duration = Duration::from_secs(1);
 
 /// Most rules for the user names of a client.
-const NAME_RULES: usize = 32;
+const NAME_RULES: usize = name_rule::MOST;
 
 /// Longest that replies may leave unsigned before it is asked for again.
 const UNSIGNED_MAX: Duration = Duration::from_hours(24 * 366);

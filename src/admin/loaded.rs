@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::admin::Admin;
 use crate::admin::AdminError;
+use crate::diagnostic::units::count;
 use crate::model::audit::{Changed, FieldChange};
 use crate::policy::{KeyDifference, Policies, compare};
 use crate::store::{By, Change, Loaded, LoadedFile, StoreError};
@@ -106,7 +107,7 @@ fn differences(before: &Policies, after: &Policies) -> Vec<FieldChange> {
         let more = fields.len().saturating_sub(FIELDS);
         fields.truncate(FIELDS);
         if more > 0 {
-            let change = text(None, Some(format!("{more} keys")));
+            let change = text(None, Some(count(more as u64, "key")));
             fields.push(("changed besides".to_owned(), change));
         }
         changes.extend(fields.into_iter().map(|(field, change)| FieldChange {

@@ -17,7 +17,7 @@ pub enum Noted<'a> {
 
 impl Admin {
     /// Puts on record that this was done, and what a reader must know of it. Of a user that is one line of at most 256
-    /// octets, of all else what is longer than 512 characters is cut.
+    /// octets, which is gone when the user is erased; of all else what is longer than 512 characters is cut.
     pub async fn note(
         &self,
         action: &'static str,
@@ -28,8 +28,12 @@ impl Admin {
         let (target, user) = match about {
             Noted::User(key) => {
                 check_text("text", detail)?;
-                let key = self.user(key)?.key.to_string();
-                (key.clone(), Some(key))
+                let change = Change::NoteUser {
+                    action,
+                    user: self.user(key)?.key,
+                    text: detail.to_owned(),
+                };
+                return Ok(self.core.store.change(change, by).await?);
             }
             Noted::Token(serial) => {
                 let serial = serial.parse().map_err(|_| AdminError::NotFound("token"))?;

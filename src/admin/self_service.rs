@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use crate::admin::Admin;
 use crate::admin::{AdminError, Enrol, Handed, NewToken, Offered};
-use crate::core::{CoreError, called, policy_of};
+use crate::core::{CoreError, policy_of};
 use crate::login::case::Case;
 use crate::login::demand::success;
 use crate::login::hashing::Place;
@@ -540,7 +540,7 @@ fn attempt(
     user: Option<&UserKey>,
     (purpose, evidence): (Purpose, Evidence),
 ) -> Attempt {
-    let typed = || called(request.client, request.user);
+    let typed = || self.core.called(request.client, request.user);
     Attempt {
         deadline: request.deadline,
         user: user.map_or_else(typed, UserKey::joined),

@@ -83,8 +83,8 @@ calls! {
     /// Without a key only to the machine's own loopback addresses and on the admin socket; from
     /// elsewhere a key with the scope `admin` is needed, because causes of rejects are counted.
     Metrics = metrics: GET "/metrics" in "operation" for Access::Near,
-        200 "OpenMetrics 1.0, or with `Accept: text/plain` the text format 0.0.4": String
-        => media(&["application/openmetrics-text", "text/plain"])
+        200 "The text format 0.0.4, or OpenMetrics 1.0 where `Accept` names `application/openmetrics-text`": String
+        => media(&["text/plain", "application/openmetrics-text"])
         => fails(&[
             (401, "Not from loopback, and no or unknown key"),
             (403, "Key without the scope `admin`"),

@@ -53,6 +53,7 @@ calls! {
         200 "Unlocked": User, etag revision;
 
     /// Puts a note about a user on record, for those who read the audit: whose passport was seen, which request it was.
+    /// It is gone when the user is erased.
     NoteUser = note_user: POST "/v1/admin/users/{user}/note" in "users" for OPERATOR,
         at UserName, body UserNote,
         204 "On record": ();

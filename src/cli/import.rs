@@ -123,8 +123,9 @@ pub(super) const USERS_HELP: &str = concat!(
 pub(super) const TOKENS_HELP: &str = concat!(
     "The format of a file is recognised: exports of authenticator apps (otpauth:// lists, Google Authenticator, Aegis, \
      2FAS, FreeOTP+), of other servers (privacyIDEA, Keycloak, FreeRADIUS rlm_totp, pam_oath, pam_google_authenticator) \
-     and of vendors (PSKC, Entra and Token2 CSV, Feitian, SafeNet, Duo, Yubico, OATH CSV). PINs of privacyIDEA's YAML and \
-     passwords of Keycloak are taken over as hashes, for users who have none; scratch codes are not.\n\
+     and of vendors (PSKC, Entra and Token2 CSV, Feitian, SafeNet, Duo, Yubico, multiOTP CSV, OATH CSV). PINs of \
+     privacyIDEA's YAML and passwords of Keycloak are taken over as hashes, for users who have none; PINs of \
+     users.oath, passwords of FreeRADIUS and scratch codes are not.\n\
      A CSV file of one's own has a heading. Columns, in any order; `user` and `secret` (base 32) are needed:\n  \
      user,realm,kind (totp, hotp or yubikey),secret,algorithm,digits,period,counter,serial,pin_hash,password_hash\n\
      A hash is one of bcrypt, argon2id, PBKDF2, sha512-crypt or salted SHA ({SSHA}).\n\
@@ -138,22 +139,51 @@ pub(super) const TOKENS_HELP: &str = concat!(
      oncegate token import seeds.txt --format feitian --period 60 --skip-bad"
 );
 
-/// A CSV text, and where its rows were made from another file the lines of that.
-#[derive(Clone, Copy)]
+/// A CSV text, and where its rows were made from another file where they were in that.
+#[derive(Clone, Copy, Default)]
 pub(super) struct Source<'t> {
     text: &'t [u8],
-    lines: &'t [u64],
+    /// Row by row; empty: the rows are the file's own.
+    origins: &'t [Origin],
+}
+
+/// Where a row was in another file.
+struct Origin {
+    line: u64,
+    /// Which of the tokens of that file it is: a line may hold several.
+    which: String,
 }
 
 impl<'t> Source<'t> {
     /// The file itself.
     const fn new(text: &'t [u8]) -> Self {
-        Self { text, lines: &[] }
+        Self { text, origins: &[] }
     }
 
     fn rows(self, ignore: &Ignore) -> Result<Reader<&'t [u8]>, Fault> {
         let rows = Reader::open(self.text, &columns::NAMES, &[], ignore)?;
-        Ok(rows.made_from(self.lines))
+        let lines = self.origins.iter().map(|origin| origin.line);
+        Ok(rows.made_from(lines.collect()))
+    }
+
+    /// Where the row with this number of a line was in another file.
+    fn origin(self, number: u64) -> Option<&'t Origin> {
+        // The first line is the heading.
+        let place = usize::try_from(number).ok()?.checked_sub(2)?;
+        self.origins.get(place)
+    }
+
+    /// Which token the row with this number of a line is, where a line may hold several.
+    fn which(self, number: u64) -> Option<String> {
+        Some(self.origin(number)?.which.clone())
+    }
+
+    /// The row with this number of a line, for people.
+    fn told(self, number: u64) -> String {
+        match self.origin(number) {
+            Some(Origin { line, which }) => format!("line {line} ({which})"),
+            None => format!("line {number}"),
+        }
     }
 }
 
@@ -220,7 +250,7 @@ impl Import {
         }
         done.bad = looked.bad + self.unread;
         if done.tokens > 0 {
-            done.warnings = looked.warnings();
+            done.warnings = looked.warnings(source);
             done.warnings.extend(self.cautions.iter().cloned());
             warn(&name, &done.warnings);
         }
@@ -364,14 +394,13 @@ fn warn(name: &str, warnings: &[String]) {
 /// Names the rows that are left out.
 fn left_out(name: &str, count: u64, faults: &[Fault], context: &Context) {
     for fault in faults {
-        let (line, what) = (fault.line, printable(&fault.what));
+        let (line, what) = (fault.line, fault.told());
+        let what = printable(&what);
         context
             .out
             .note(&format!("Left out: {name}:{line}: {what}"));
     }
-    let mut lines: Vec<u64> = faults.iter().map(|fault| fault.line).collect();
-    lines.dedup();
-    let more = count.saturating_sub(lines.len() as u64);
+    let more = count.saturating_sub(send::rows_of(faults));
     if more > 0 {
         let more = output::count(more, "more row");
         context.out.note(&format!("Left out: {more} of {name}"));

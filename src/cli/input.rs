@@ -59,6 +59,27 @@ pub(crate) fn secrets<const N: usize>(
     Ok(wanted.map(|ask| ask.and_then(|_| read.next())))
 }
 
+/// The first secrets from stdin, where more may be asked for: see [`next_secret`].
+pub(crate) fn first_secrets(asked: &[Ask<'_>]) -> Result<Vec<SecretString>, CliError> {
+    if io::stdin().is_terminal() {
+        return typed(asked);
+    }
+    first_lines(asked, &mut io::stdin().lock())
+}
+
+/// A further secret from stdin; `None`: it has no other line, or an empty one.
+pub(crate) fn next_secret(ask: Ask<'_>) -> Result<Option<SecretString>, CliError> {
+    if io::stdin().is_terminal() {
+        return Ok(typed(&[ask])?.pop());
+    }
+    line(&mut io::stdin().lock(), ask.what, &[])
+}
+
+/// Whether stdin, where it is no terminal, has more than was read.
+pub(crate) fn has_more() -> Result<bool, CliError> {
+    Ok(!io::stdin().is_terminal() && !ended(&mut io::stdin().lock())?)
+}
+
 /// A secret that may be an argument (in tests), wanted from stdin, or neither.
 pub(crate) fn given_secret(
     argument: Option<&str>,
@@ -93,12 +114,18 @@ fn typed(asked: &[Ask<'_>]) -> Result<Vec<SecretString>, CliError> {
     Ok(secrets)
 }
 
-/// Reads one line for each secret, and sees that nothing follows.
-fn lines(asked: &[Ask<'_>], from: &mut impl BufRead) -> Result<Vec<SecretString>, CliError> {
+/// Reads one line for each secret.
+fn first_lines(asked: &[Ask<'_>], from: &mut impl BufRead) -> Result<Vec<SecretString>, CliError> {
     let mut secrets = Vec::with_capacity(asked.len());
     for Ask { what, .. } in asked {
         secrets.push(line(from, what, &[])?.ok_or_else(|| missing_of(what, asked))?);
     }
+    Ok(secrets)
+}
+
+/// The same, and sees that nothing follows.
+fn lines(asked: &[Ask<'_>], from: &mut impl BufRead) -> Result<Vec<SecretString>, CliError> {
+    let secrets = first_lines(asked, from)?;
     let names: Vec<&str> = asked.iter().map(|ask| ask.what).collect();
     if ended(from)? {
         return Ok(secrets);

@@ -69,6 +69,7 @@ struct RuleReport<'a> {
     assurance: u8,
     min_assurance: u8,
     bypass: bool,
+    name_rules: Vec<String>,
 }
 
 impl<'a> RuleReport<'a> {
@@ -90,6 +91,7 @@ impl<'a> RuleReport<'a> {
                 assurance: rule.assurance(),
                 min_assurance: rule.min_assurance,
                 bypass: policy.bypass,
+                name_rules: policy.name_rules.iter().map(ToString::to_string).collect(),
             }
         })
     }
@@ -234,6 +236,11 @@ fn faultless(out: Output, policies: &policy::Policies) -> Result<Exit, CliError>
         }
         let names: Vec<&str> = policies.iter().map(|policy| policy.name.as_str()).collect();
         let mut text = format!("{}\n\n", table.or("").trim_end());
+        for policy in policies.iter().filter(|one| !one.name_rules.is_empty()) {
+            let rules: Vec<String> = policy.name_rules.iter().map(ToString::to_string).collect();
+            let name = &policy.name;
+            push!(text, "{name}: user names by {}\n\n", rules.join(", then "));
+        }
         if !warnings.is_empty() {
             push!(
                 text,

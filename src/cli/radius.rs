@@ -11,11 +11,13 @@ mod test;
 /// Ask a RADIUS server as a NAS does, or read what was captured
 #[derive(Debug, Subcommand)]
 pub(super) enum Radius {
-    /// Send one request to a server and show what it answers
+    /// Ask a server as a NAS does, answer its challenges, and show what it answers
     #[command(after_help = "Examples:\n  \
         oncegate radius test 192.0.2.1 --secret-stdin --status\n  \
         oncegate radius test 192.0.2.1 alice --secret-stdin --method pap\n\
-        From stdin: the shared secret, then what alice would type, each a line.\n\
+        From stdin: the shared secret, then what alice would type, then the answer to each Access-Challenge, \
+        each a line; at a terminal they are asked for.\n\
+        Not spoken are the tunnels, EAP-TTLS and PEAP: `eapol_test` of wpa_supplicant asks by them.\n\
         Exit code 0: Access-Accept, or an answer to --status or --accounting; 1: another answer; 3: none that \
         the secret proves.")]
     Test(test::Test),

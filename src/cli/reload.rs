@@ -33,6 +33,8 @@ impl Reload {
 
 fn text(done: &Done) -> String {
     let mut text = String::new();
+    let names = done.parts.iter().map(|part| part.name.chars().count());
+    let width = names.max().unwrap_or_default().max(NAME) + 1;
     for part in &done.parts {
         if part.faults.is_empty() {
             let but = match part.name.as_str() {
@@ -41,12 +43,12 @@ fn text(done: &Done) -> String {
                 }
                 _ => "",
             };
-            push!(text, "{:<15}reloaded{but}\n", part.name);
+            push!(text, "{:<width$}reloaded{but}\n", part.name);
         }
         for fault in &part.faults {
             push!(
                 text,
-                "{:<15}kept as it was: {}\n",
+                "{:<width$}kept as it was: {}\n",
                 part.name,
                 printable(fault)
             );
@@ -77,4 +79,38 @@ pub(super) fn restart(change: &NeedsRestart) -> String {
         shown(&change.written),
         change.origin
     )
+}
+
+/// Least width of the names: that of `inbound secret`.
+const NAME: usize = 14;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::ReloadPart;
+
+    #[test]
+    fn a_long_name_stands_apart_from_what_is_said_of_it() {
+        let part = |name: &str, faults: &[&str]| ReloadPart {
+            name: name.to_owned(),
+            faults: faults.iter().map(|fault| (*fault).to_owned()).collect(),
+        };
+        let done = |parts| Done {
+            ok: true,
+            parts,
+            restart: Vec::new(),
+        };
+        let short = done(vec![part("policies", &[])]);
+        assert_eq!(text(&short), "policies       reloaded\n");
+        let long = done(vec![
+            part("policies", &[]),
+            part("RADIUS certificate", &[]),
+            part("EAP certificate", &["expired"]),
+        ]);
+        assert_eq!(
+            text(&long),
+            "policies           reloaded\nRADIUS certificate reloaded\n\
+             EAP certificate    kept as it was: expired\n"
+        );
+    }
 }

@@ -158,7 +158,8 @@ impl Set {
             attributes,
         };
         let api = context.transport().await?;
-        let done = api.send::<ChangeSessions>((), &body).await?;
+        let done = api.send::<ChangeSessions>((), &body).await;
+        let done = done.map_err(|error| hinted(error, "set", body.session.as_deref()))?;
         let all = done.sessions.iter().all(|one| one.result == "ack");
         context.out.show(&done, ended)?;
         Ok(if all { Exit::Done } else { Exit::No })
@@ -182,11 +183,24 @@ impl Disconnect {
             nas: self.nas,
         };
         let api = context.transport().await?;
-        let done = api.send::<DisconnectSessions>((), &body).await?;
+        let done = api.send::<DisconnectSessions>((), &body).await;
+        let done = done.map_err(|error| hinted(error, "disconnect", body.session.as_deref()))?;
         let all = done.sessions.iter().all(|one| one.result == "ack");
         context.out.show(&done, ended)?;
         Ok(if all { Exit::Done } else { Exit::No })
     }
+}
+
+/// Where no session has the id that was typed, it may be a user's name: other commands take one in that place. It is not
+/// taken for one here, because all of the user's sessions would end.
+fn hinted(error: CliError, verb: &str, session: Option<&str>) -> CliError {
+    let Some(word) = session.filter(|_| error.exit == Exit::NotFound) else {
+        return error;
+    };
+    let word = output::shell_word(word);
+    error.remedy(format!(
+        "look for its id: `oncegate session list --open`; all sessions of a user: oncegate session {verb} --user {word}"
+    ))
 }
 
 fn ended(done: &api::Disconnected) -> String {

@@ -6,7 +6,7 @@ use tokio::net::UnixStream;
 use crate::api::{AuditChain, StoreCheck, StoreRepair, VerifyStore};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::output::printable;
+use crate::cli::output::{count, printable};
 use crate::cli::transport::{Transport, has_no_listener};
 use crate::daemon;
 use crate::daemon::{RESTORE, Site, remedy_of_file};
@@ -177,11 +177,13 @@ fn describe_repair(repair: &StoreRepair, context: &Context) -> String {
         return format!("{}{said}", describe(&repair.check, context));
     }
     let mut text = format!(
-        "main.redb was made anew: {} rows from {} journal records",
-        repair.check.rows, repair.records
+        "main.redb was made anew: {} from {}",
+        count(repair.check.rows, "row"),
+        count(repair.records, "journal record")
     );
     if repair.taken > 0 {
-        push!(text, " and {} rows of the damaged file", repair.taken);
+        let taken = count(repair.taken, "row");
+        push!(text, " and {taken} of the damaged file");
     }
     text.push_str(".\n");
     if let Some(kept) = &repair.kept {
@@ -212,7 +214,8 @@ fn describe(check: &StoreCheck, context: &Context) -> String {
             check.rows
         );
         if let Some(journal) = &check.journal {
-            push!(text, ", and {} records of the journal", journal.good);
+            let good = count(journal.good, "record");
+            push!(text, ", and {good} of the journal");
         }
         text.push_str(".\n");
         return text;

@@ -104,6 +104,7 @@ fn takes_what_the_contract_says() {
         "audit export",
         "tail -n 4",
         "tail -f",
+        "tail alice -n 4",
         "token list alice",
         "token link S bob --otp-stdin",
         "token unlink S bob",

@@ -11,7 +11,8 @@ use crate::core::vital::Vitals;
 use crate::model::client::Client;
 use crate::model::id::{self, RequestId};
 use crate::model::message::Language;
-use crate::model::user_key::UserKey;
+use crate::model::name_rule::NameRule;
+use crate::model::user_key::{InvalidUserKey, UserKey};
 use crate::notice::Catalogue;
 use crate::policy::{DEFAULT, Policies, Policy};
 use crate::secret::{Entropy, EntropyError, Pool};
@@ -276,16 +277,37 @@ impl Core {
         Ok(())
     }
 
+    /// Who is meant by what a client calls a user, by its own rules for names and those of its policy.
+    pub fn key(&self, client: &Client, user: &str) -> Result<UserKey, InvalidUserKey> {
+        let policies = self.policies.load();
+        client.key(user, name_rules(client, &policies))
+    }
+
     /// Who is meant by what a client calls a user, a user's alias included; none where it is no name at all, or one
     /// that the client may not ask about ([`Client::is_of_realm`]). No alias leads out of the client's realm.
     pub(crate) fn whose(&self, client: &Client, user: &str) -> Result<Option<UserKey>, StoreError> {
-        let Ok(name) = client.key(user) else {
-            return Ok(None);
-        };
+        match self.key(client, user) {
+            Ok(name) => self.meant(client, name),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The same of a name that was read already.
+    pub(crate) fn meant(
+        &self,
+        client: &Client,
+        name: UserKey,
+    ) -> Result<Option<UserKey>, StoreError> {
         let owner = self.store.of_alias(&name)?;
         let owner = owner.filter(|owner| client.is_of_realm(owner));
         let meant = owner.unwrap_or(name);
         Ok(Some(meant).filter(|meant| client.is_of_realm(meant)))
+    }
+
+    /// What a client calls a user, for the audit: in canonical form where it is a name.
+    pub(crate) fn called(&self, client: &Client, user: &str) -> String {
+        let key = self.key(client, user);
+        key.map_or_else(|_| shorten(user), |key| key.joined())
     }
 
     /// The id and time of a request that arrives now.
@@ -326,18 +348,20 @@ pub fn policy_of<'p>(client: &Client, policies: &'p Policies) -> Result<&'p Poli
         })
 }
 
+/// The rules of a client's policy for user names; none where it has no policy, by which nothing is decided.
+pub fn name_rules<'p>(client: &Client, policies: &'p Policies) -> &'p [NameRule] {
+    let Some(policy) = policies.resolve(client.policy.as_deref()) else {
+        return &[];
+    };
+    &policy.name_rules
+}
+
 /// The policy of devices, which are no clients.
 pub(crate) fn default_policy(policies: &Policies) -> Result<&Policy, CoreError> {
     policies.get(DEFAULT).ok_or_else(|| CoreError::NoPolicy {
         client: "device".to_owned(),
         policy: DEFAULT.to_owned(),
     })
-}
-
-/// What a client calls a user, for the audit: in canonical form where it is a name.
-pub(crate) fn called(client: &Client, user: &str) -> String {
-    let key = client.key(user);
-    key.map_or_else(|_| shorten(user), |key| key.joined())
 }
 
 /// A user name that is no user name, for the audit: cut to a length that is still useful.

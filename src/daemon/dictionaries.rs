@@ -38,8 +38,8 @@ fn with(known: Dictionary, path: &Path) -> Result<Dictionary, StartError> {
         let parsed = dictionary.with(&shown, resolve);
         dictionary = parsed.map_err(|error| {
             failed(
-                format!("radius.dictionary: {error}"),
-                "correct the line; the format is that of FreeRADIUS dictionaries",
+                format!("radius.dictionary: {}", error.all()),
+                "correct each line that is named; the format is that of FreeRADIUS dictionaries",
             )
         })?;
     }

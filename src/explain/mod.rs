@@ -37,6 +37,7 @@ use crate::model::id::{RequestId, Serial};
 use crate::model::method::{is_taken, shows_text};
 use crate::model::reason::Reason;
 use crate::model::source::Source;
+use crate::model::user_key::UserKey;
 use crate::otp::throttle::Throttle;
 use crate::policy::{Factor, Policy, Present, Rule};
 use crate::store::View;
@@ -118,6 +119,7 @@ impl Explain {
             situation.refused = situation.refused.or(refused);
         }
         situation.notes.extend(rules::unread(policy, &request));
+        situation.notes.extend(rules::renamed(policy, &request));
         Ok(foreseen(situation))
     }
 
@@ -149,8 +151,15 @@ impl Explain {
 
     fn situation(&self, frame: Frame<'_>) -> Result<Situation, CoreError> {
         let request = frame.request;
-        let meant = self.core.whose(request.client, request.user)?;
-        let named = request.client.key(request.user).ok();
+        let named = match frame.reading {
+            Reading::Present => self.core.key(request.client, request.user).ok(),
+            // The audit has the key, which no rule for names is for.
+            _ => UserKey::parse(request.user).ok(),
+        };
+        let meant = named
+            .clone()
+            .map(|name| self.core.meant(request.client, name));
+        let meant = meant.transpose()?.flatten();
         // What a client without a record was bound to is not known, and an administrator is bound to nothing.
         let unbound = frame.known && request.client.realm.is_none();
         let barred = unbound && meant.is_none() && named.is_some();

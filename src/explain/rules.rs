@@ -1,8 +1,10 @@
 //! The rules of a policy, each condition held or not, and why.
 
 use crate::api::explain::{Condition, Held, Rule};
+use crate::core::shorten;
 use crate::login::{LoginRequest, MIN_ASSURANCE};
 use crate::model::audit::{Channel, DecisionEvent};
+use crate::model::name_rule::NameRule;
 use crate::model::reason::Reason;
 use crate::policy::{ConditionTrace, Facts, Policy, Subject, Wanted};
 
@@ -123,6 +125,17 @@ pub(super) fn unread(policy: &Policy, request: &LoginRequest<'_>) -> Vec<String>
         .filter(|subject| !reads(subject))
         .map(|subject| format!("No rule of policy {} looks at {subject}.", policy.name))
         .collect()
+}
+
+/// A sentence about a user name that the policy reads otherwise than it is sent.
+pub(super) fn renamed(policy: &Policy, request: &LoginRequest<'_>) -> Option<String> {
+    let key = |rules: &[NameRule]| request.client.key(request.user, rules).ok();
+    let after = key(&policy.name_rules)?;
+    let same = key(&[]).is_some_and(|before| before == after);
+    (!same).then(|| {
+        let (name, sent) = (&policy.name, shorten(request.user));
+        format!("Policy {name} reads the user name {sent} as {after} (`name_rules`).")
+    })
 }
 
 /// Sentences about how the rules as they are now differ from what is on record.

@@ -49,8 +49,8 @@ impl Made {
         context.out.show(&written, |written| {
             let file = printable(&written.file);
             format!(
-                "{} users in {file}\nNext: oncegate user import {file}\n",
-                written.users
+                "{} in {file}\nNext: oncegate user import {file}\n",
+                output::count(written.users.into(), "user")
             )
         })?;
         Ok(Exit::Done)

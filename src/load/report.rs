@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::output::Table;
+use crate::cli::output::{Table, count};
 use crate::load::packet::Method;
 use crate::load::tally::{Latencies, Tally, Unexpected};
 use crate::load::watch::lossy;
@@ -181,7 +181,10 @@ impl Report {
             "target",
             format!("{} ({}{method})", self.target, self.protocol),
         );
-        pairs.pair("load", format!("{load}, {} users", self.users));
+        pairs.pair(
+            "load",
+            format!("{load}, {}", count(self.users as u64, "user")),
+        );
         let early = match (self.interrupted, self.ran_dry) {
             (true, _) => ", interrupted",
             (_, true) => ", then every code was used up",
@@ -204,17 +207,7 @@ impl Report {
         for (why, count) in &self.failures {
             pairs.pair("failed", format!("{count} x {why}"));
         }
-        let Unexpected {
-            accepts,
-            rejects,
-            challenges,
-        } = self.unexpected;
-        let unexpected = match (accepts, rejects, challenges) {
-            (0, 0, 0) => "none".to_owned(),
-            (accepts, rejects, 0) => format!("{accepts} accepts, {rejects} rejects"),
-            _ => format!("{accepts} accepts, {rejects} rejects, {challenges} challenges"),
-        };
-        pairs.pair("unexpected", unexpected);
+        pairs.pair("unexpected", unexpected(self.unexpected));
         pairs.pair("throughput", format!("{:.0}/s", self.throughput));
         let columns = ["ms", "count", "mean", "p50", "p95", "p99", "p99.9", "max"];
         let mut table = Table::new(&columns);
@@ -242,6 +235,23 @@ fn millis(nanos: u64) -> f64 {
 /// Three digits behind the point: the histogram knows no more.
 fn rounded(number: f64) -> f64 {
     (number * 1000.0).round() / 1000.0
+}
+
+fn unexpected(found: Unexpected) -> String {
+    let Unexpected {
+        accepts,
+        rejects,
+        challenges,
+    } = found;
+    if accepts + rejects + challenges == 0 {
+        return "none".to_owned();
+    }
+    let (accepts, rejects) = (count(accepts, "accept"), count(rejects, "reject"));
+    let mut text = format!("{accepts}, {rejects}");
+    if challenges > 0 {
+        push!(text, ", {}", count(challenges, "challenge"));
+    }
+    text
 }
 
 #[cfg(test)]

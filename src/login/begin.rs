@@ -162,7 +162,7 @@ impl Login {
     ) -> Result<Challenged, CoreError> {
         // Challenges know the second in which they were made, and end by it.
         let made = UnixTime::from_secs(asked.made.as_secs());
-        let user = request.client.key(request.user);
+        let user = self.core.key(request.client, request.user);
         let ticket = Ticket {
             user: user.map_or_else(|_| shorten(request.user), |user| user.joined()),
             serial: String::new(),

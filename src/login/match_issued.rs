@@ -4,8 +4,8 @@
 //! A code of a key that the person holds is compared by [`crate::login::match_otp`].
 //!
 //! Invariants: the same work is done whether or not there is a live code, and whichever client it
-//! was made for; what has not the form of a token's codes is not a guess at its live code, so that a
-//! code for one token does not use up the tries of another.
+//! was made for; what does not have the form of a token's codes is not a guess at its live code, so that
+//! a code for one token does not use up the tries of another.
 
 use crate::model::attempt::{Comparison, DriftRule};
 use crate::model::issue::{Issued, Way};

@@ -132,7 +132,7 @@ impl Login {
         let at = self.core.window_time(request.at)?;
         let place = self.admitted(request, policy)?;
         let place = place.as_ref();
-        let key = request.client.key(request.user);
+        let key = request.client.key(request.user, &policy.name_rules);
         let opening = request.opens(policy);
         let shown = key
             .as_ref()

@@ -3,8 +3,8 @@
 
 use std::borrow::Cow;
 
+use crate::core::CoreError;
 use crate::core::issue::{Form, Wanted};
-use crate::core::{CoreError, called};
 use crate::login::Login;
 use crate::login::Presented;
 use crate::login::assess::Progress;
@@ -193,7 +193,7 @@ impl Login {
         let last = cards.max_by_key(|(token, state)| (active(token), state.last_accept));
         Ok(match last {
             Some((token, state)) => shown(token, state),
-            None => self.of_no_card(&called(request.client, request.user)),
+            None => self.of_no_card(&self.core.called(request.client, request.user)),
         })
     }
 

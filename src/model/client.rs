@@ -60,14 +60,16 @@ impl Client {
         })
     }
 
-    /// Who is meant by what this client calls a user: a name without a realm is of the client's.
-    pub fn key(&self, user: &str) -> Result<UserKey, InvalidUserKey> {
+    /// Who is meant by what this client calls a user: a name without a realm is of the client's. The rules of its
+    /// policy are taken after its own.
+    pub fn key(&self, user: &str, policy: &[NameRule]) -> Result<UserKey, InvalidUserKey> {
         let rules: &[NameRule] = match &self.access {
             Access::Radius(radius) => &radius.settings.names,
             Access::Api(_) => &[],
         };
         let realm = self.realm.as_deref().unwrap_or(DEFAULT_REALM);
-        UserKey::parse_in(&name_rule::apply(rules, user), realm)
+        let name = name_rule::apply(rules, user);
+        UserKey::parse_in(&name_rule::apply(policy, &name), realm)
     }
 }
 

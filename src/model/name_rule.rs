@@ -1,5 +1,7 @@
-//! What is done with the user names of a client before they are read: NASes put domains, realms and `host/` around
-//! one and the same name, and one user has one key and one counter.
+//! What is done with the user names that a client sends before they are read: NASes put domains, realms and `host/`
+//! around one and the same name, and one user has one key and one counter. A client has rules, and its policy.
+//!
+//! Rules are for what a client sends, once: a key that was made by them is not put through them again.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,7 +9,7 @@ use std::str::FromStr;
 
 use crate::model::user_key::UserKey;
 
-/// One step; the rules of a client are taken in their order.
+/// One step; rules are taken in their order, those of the client before those of its policy.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum NameRule {
     /// `DOMAIN\name` becomes `name`.
@@ -93,6 +95,9 @@ impl fmt::Display for NameRule {
         }
     }
 }
+
+/// Most rules of a client, and of a policy.
+pub const MOST: usize = 32;
 
 const HOST: &str = "host/";
 /// Most characters of a domain or realm.

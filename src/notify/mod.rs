@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::core::Core;
 use crate::core::issue::note;
+use crate::diagnostic::units::count;
 use crate::model::audit::{AuditRecord, Event};
 use crate::notice::{Notice, notice};
 use crate::policy::{Medium as Wish, Policy};
@@ -387,7 +388,7 @@ impl Outbox {
         if passed == 0 || !(told || passed >= FAR) {
             return Ok(());
         }
-        let detail = format!("{} notices", self.fresh);
+        let detail = count(self.fresh, "notice");
         set_cursor(&self.core, end, detail).await?;
         self.cursor = end;
         self.fresh = 0;

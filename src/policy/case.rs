@@ -27,7 +27,7 @@ pub struct Case {
 /// The request of a case; what is not written is empty.
 #[derive(Clone, Debug, Default)]
 pub struct Given {
-    /// Name of the user.
+    /// Name of the user, after the `name_rules` of the policy.
     pub user: String,
     /// Realm of the user; `default` when not written.
     pub realm: String,

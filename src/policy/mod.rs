@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use crate::diagnostic::{Diagnostic, Place, Source};
 use crate::model::kind::Kind;
+use crate::model::name_rule::NameRule;
 use crate::otp::Digits;
 use crate::otp::throttle::Lockout;
 
@@ -140,6 +141,8 @@ pub struct Policy {
     pub name: String,
     /// One line for people; may be empty.
     pub description: String,
+    /// What is done with the user names that its clients send, after the rules of the client.
+    pub name_rules: Vec<NameRule>,
     /// How long after arrival the reply to a reject leaves; 0 to 10 s.
     pub reject_delay: Duration,
     /// Whether a temporary bypass granted by an administrator may waive the held factors of the

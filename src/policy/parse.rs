@@ -19,6 +19,7 @@ use crate::policy::{
 
 mod codes;
 mod enrolment;
+mod names;
 mod rule;
 mod test;
 mod when;
@@ -93,6 +94,7 @@ impl Reader<'_, '_> {
         let document = Document::parse(file, self.findings)?;
         let mut root = document.root();
         let description = self.optional(&mut root, "description", Self::text);
+        let name_rules = self.name_rules(name, &mut root);
         let reject_delay = root
             .value("reject_delay")
             .and_then(|value| value.duration(Duration::ZERO..=REJECT_DELAY_MAX, self.findings));
@@ -121,7 +123,7 @@ impl Reader<'_, '_> {
         for rule in &mut rules {
             rule.reply = rule.reply.take().map(|own| own.over(&reply));
         }
-        let tests = self.tests(&mut root, &rules);
+        let tests = self.tests(&mut root, &rules, &name_rules);
         root.finish(self.findings);
         let code_alone = |rule: &Rule| {
             let stand_ins = !rule.alternatives.is_empty() || rule.outage.is_some();
@@ -133,6 +135,7 @@ impl Reader<'_, '_> {
             description: description
                 .map(|text| text.text.to_owned())
                 .unwrap_or_default(),
+            name_rules,
             reject_delay: reject_delay.unwrap_or(REJECT_DELAY),
             bypass: bypass.unwrap_or(true),
             exemption: exemption.unwrap_or_default(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::model::client::Client;
 use crate::model::id::RequestId;
+use crate::model::name_rule::NameRule;
 use crate::model::session::{Accounting, Report, Session, SessionKey, Status, Usage};
 use crate::radius::Discard;
 use crate::radius::attribute::Type;
@@ -15,13 +16,13 @@ use crate::radius::packet::Packet;
 use crate::time::UnixTime;
 
 /// Reads an Accounting-Request that arrived `now` from `source`; `login` says which login a Class and a user
-/// belong to.
+/// belong to, `names` are the rules of the client's policy.
 ///
 /// # Errors
 /// `IncompleteAccounting`: no Acct-Status-Type, or no Acct-Session-Id where one is needed.
 pub fn read(
     packet: &Packet<'_>,
-    client: &Client,
+    (client, names): (&Client, &[NameRule]),
     (source, now): (IpAddr, UnixTime),
     login: impl Fn(&[u8], &str) -> Option<RequestId>,
 ) -> Result<Accounting, Discard> {
@@ -33,7 +34,7 @@ pub fn read(
     let at = before(now, u64::from(delay).min(LONGEST_DELAY));
     let sent = text(packet, Type::UserName).unwrap_or_default();
     let user = client
-        .key(&sent)
+        .key(&sent, names)
         .map_or_else(|_| sent.clone(), |key| key.to_string());
     let session = text(packet, Type::AcctSessionId);
     let status = match status {
@@ -169,7 +170,7 @@ mod tests {
         let source = "192.0.2.1".parse().unwrap();
         let now = UnixTime::from_millis(1_800_000_000_000);
         let packet = Packet::parse(&octets).unwrap();
-        read(&packet, &client, (source, now), |_, _| None)
+        read(&packet, (&client, &[]), (source, now), |_, _| None)
     }
 
     fn session(attributes: &[(u8, Vec<u8>)]) -> Session {

@@ -26,13 +26,14 @@ use crate::radius::attribute::Type;
 
 mod decode;
 mod encode;
+mod fault;
 mod parse;
 mod value;
 
 use crate::diagnostic::did_you_mean;
 pub use crate::radius::dictionary::decode::known_attribute;
 pub use crate::radius::dictionary::encode::{EncodeError, Hiding};
-pub use crate::radius::dictionary::parse::{Cause, ParseError};
+pub use crate::radius::dictionary::fault::{Cause, ParseError};
 
 /// Attributes by name and by place.
 #[derive(Clone, Debug, Default)]
@@ -161,7 +162,7 @@ pub enum DataType {
     Date,
     /// One octet, 0 or 1.
     Bool,
-    /// Ascend's binary filter, as octets.
+    /// Ascend's binary filter, written `0x...` only.
     Abinary,
     /// Has attributes in it.
     Tlv,
@@ -195,7 +196,7 @@ impl Dictionary {
     /// attribute that is known here already may be redefined.
     ///
     /// # Errors
-    /// The first fault, with file and line.
+    /// The first fault, with file and line, and those behind it.
     pub fn with(
         self,
         root: &str,

@@ -1,5 +1,6 @@
 //! The journal entries that close codes which may have been used; see [`crate::store::floor`].
 
+use crate::diagnostic::units::count;
 use crate::model::audit::{ChangeEvent, Event};
 use crate::model::id::RequestId;
 use crate::model::token::{LifeCycle, Token, TokenState};
@@ -84,8 +85,8 @@ impl<'a> Closing<'a> {
                 closed.push(format!("in stock {serial}: {what}"));
             }
         }
-        let tokens = writes.len();
-        let detail = format!("codes of {tokens} tokens that may have been used are void");
+        let tokens = count(writes.len() as u64, "token");
+        let detail = format!("codes of {tokens} that may have been used are void");
         let made = !writes.is_empty();
         let entry = made.then(|| self.entry("tokens in stock".to_owned(), None, detail, writes));
         Ok((entry.transpose()?, closed))
@@ -136,9 +137,11 @@ impl<'a> Closing<'a> {
     pub(super) fn others(&self, writes: Vec<RowWrite>) -> Result<Option<Entry>, StoreError> {
         let of = |table: Table| writes.iter().filter(|write| write.table == table).count();
         let (users, ended) = (of(Table::UserStates), of(Table::TokenStates));
-        let mut detail = format!("challenges that were handed out to {users} users are void");
+        let users = count(users as u64, "user");
+        let mut detail = format!("challenges that were handed out to {users} are void");
         if ended > 0 {
-            push!(detail, "; codes of {ended} tokens that ended are void");
+            let ended = count(ended as u64, "token");
+            push!(detail, "; codes of {ended} that ended are void");
         }
         let target = "users without a token to close".to_owned();
         let made = !writes.is_empty();
@@ -194,7 +197,8 @@ impl<'a> Closing<'a> {
             }
         }
         let target = "tokens that are gone".to_owned();
-        let detail = format!("codes of {} keys are void", writes.len());
+        let keys = count(writes.len() as u64, "key");
+        let detail = format!("codes of {keys} are void");
         let made = !writes.is_empty();
         made.then(|| self.entry(target, None, detail, writes))
             .transpose()

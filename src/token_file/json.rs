@@ -271,7 +271,8 @@ pub(super) fn keycloak(text: &str) -> Result<Tokens, Fault> {
             }
             if user.enabled == Some(false) {
                 let what = "the user of the token is disabled there";
-                tokens.add(Err(Fault::new(line, Remedy::LeaveOut.of(what))));
+                let fault = Fault::new(line, Remedy::LeaveOut.of(what));
+                tokens.add(Err(fault.named(None, Some(&user.username))));
                 continue;
             }
             let secret = credential.secret().unwrap_or_default();

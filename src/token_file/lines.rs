@@ -81,6 +81,7 @@ pub(super) fn otpauth(text: &str) -> Tokens {
                     |uri| {
                         Ok(Found {
                             line: number,
+                            entry: 0,
                             user: Some(uri.label.account().to_owned()),
                             serial: None,
                             key: uri.key,
@@ -174,16 +175,28 @@ fn varint(reader: &mut Reader<'_>) -> Option<u64> {
 }
 
 fn migrated(octets: &[u8], line: usize) -> Result<Found, Fault> {
+    let mut name = String::new();
+    let found = migrated_as(&mut name, octets, line);
+    found.map_err(|fault| fault.named(None, Some(account(&name))))
+}
+
+/// `Issuer:name`, as in the label of a URI.
+fn account(name: &str) -> &str {
+    name.rsplit_once(':').map_or(name, |(_, name)| name).trim()
+}
+
+/// Reads a token, and its name, which is told also where another field is wrong.
+fn migrated_as(name: &mut String, octets: &[u8], line: usize) -> Result<Found, Fault> {
     let fault = |what: &str| Fault::new(line, what);
     let mut reader = Reader::new(octets);
-    let (mut secret, mut name) = (None, String::new());
+    let mut secret = None;
     let (mut algorithm, mut digits) = (Algorithm::Sha1, Digits::SIX);
     let (mut is_time, mut counter) = (true, 0);
     while !reader.is_empty() {
         let field = field(&mut reader);
         match field.ok_or_else(|| fault("a token of the migration is damaged"))? {
             (1, Value::Octets(octets)) => secret = Some(SecretBytes::from(octets)),
-            (2, Value::Octets(octets)) => name = String::from_utf8_lossy(octets).into_owned(),
+            (2, Value::Octets(octets)) => *name = String::from_utf8_lossy(octets).into_owned(),
             (4, Value::Number(number)) => {
                 algorithm = match number {
                     0 | 1 => Algorithm::Sha1,
@@ -211,13 +224,10 @@ fn migrated(octets: &[u8], line: usize) -> Result<Found, Fault> {
         }
     }
     let secret = secret.ok_or_else(|| fault("a token of the migration has no key"))?;
-    // `Issuer:name`, as in the label of a URI.
-    let user = name
-        .rsplit_once(':')
-        .map_or(name.as_str(), |(_, name)| name);
     Ok(Found {
         line,
-        user: Some(user.trim().to_owned()).filter(|user| !user.is_empty()),
+        entry: 0,
+        user: Some(account(name).to_owned()).filter(|user| !user.is_empty()),
         serial: None,
         key: key(secret).map_err(|what| fault(&what))?,
         algorithm,
@@ -268,12 +278,13 @@ fn kind_of(text: &str) -> Option<(&'static str, Option<&str>, Option<&str>)> {
     Some((kind, digits, period))
 }
 
-/// `type user pin key [last counter [last code [time]]]`. The PIN is not taken over.
+/// `type user pin key [last counter [last code [time]]]`. The PIN stands in clear, or is `-` (none) or `+` (another
+/// module asks for it); it is not taken over.
 pub(super) fn users_oath(text: &str) -> Tokens {
     let mut tokens = Tokens::default();
     for (number, line) in lines(text) {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let [kind, user, _pin, secret, rest @ ..] = words.as_slice() else {
+        let [kind, user, pin, secret, rest @ ..] = words.as_slice() else {
             tokens.add(Err(Fault::new(number, "expected type, user, PIN and key")));
             continue;
         };
@@ -297,9 +308,20 @@ pub(super) fn users_oath(text: &str) -> Tokens {
             counter: next.as_deref(),
             ..Parts::default()
         };
-        tokens.add(parts.found(number, hex_key(secret)));
+        let has_pin = !["-", "+"].contains(pin);
+        let cautions = [has_pin.then_some(Caution::Pin), None];
+        tokens.add_with(parts.found(number, hex_key(secret)), cautions);
     }
     tokens
+}
+
+/// Whether an item of a line is a password that FreeRADIUS compares: `Cleartext-Password`, `Crypt-Password` ...
+fn has_password(line: &str) -> bool {
+    let mut names = line.split(|one: char| !one.is_ascii_alphanumeric() && one != '-');
+    names.any(|name| {
+        let sent = name == "Tunnel-Password";
+        name == "Password-With-Header" || name.ends_with("-Password") && !sent
+    })
 }
 
 /// The value of an attribute in a line of a `users` file.
@@ -323,14 +345,18 @@ fn value_of<'l>(line: &'l str, name: &str) -> Option<&'l str> {
     }
 }
 
-/// `alice TOTP-Secret := "BASE32"` or `TOTP-Key := 0xHEX`; other lines belong to users without a token.
+/// `alice TOTP-Secret := "BASE32"` or `TOTP-Key := 0xHEX`; other lines belong to users without a token. Passwords are
+/// not taken over.
 pub(super) fn freeradius(text: &str) -> Tokens {
     let mut tokens = Tokens::default();
-    let mut user = "";
+    let (mut user, mut knows) = ("", false);
     for (number, line) in lines(text) {
         if !line.starts_with(char::is_whitespace) {
             user = line.split_whitespace().next().unwrap_or_default();
+            user = user.trim_matches('"');
+            knows = false;
         }
+        knows |= has_password(line);
         let key = match (value_of(line, SECRET), value_of(line, KEY)) {
             (Some(secret), _) => base32_key(secret),
             (None, Some(hex)) => match hex.strip_prefix("0x").or_else(|| hex.strip_prefix("0X")) {
@@ -342,21 +368,26 @@ pub(super) fn freeradius(text: &str) -> Tokens {
         let is_rejected = |kind: &str| kind.eq_ignore_ascii_case("Reject");
         if value_of(line, "Auth-Type").is_some_and(is_rejected) {
             let what = "the user of the token is always rejected there (Auth-Type)";
-            tokens.add(Err(Fault::new(number, Remedy::LeaveOut.of(what))));
+            let fault = Fault::new(number, Remedy::LeaveOut.of(what));
+            tokens.add(Err(fault.named(None, Some(user))));
             continue;
         }
         if value_of(line, "Expiration").is_some() {
             let what = "the user of the token ends there (Expiration)";
-            tokens.add(Err(Fault::new(number, Remedy::LeaveOut.of(what))));
+            let fault = Fault::new(number, Remedy::LeaveOut.of(what));
+            tokens.add(Err(fault.named(None, Some(user))));
             continue;
         }
         let parts = Parts {
-            user: Some(user.trim_matches('"')),
+            user: Some(user),
             kind: "totp",
             ..Parts::default()
         };
         let drifts = value_of(line, "TOTP-Time-Offset").is_some_and(is_some_drift);
-        let cautions = [drifts.then_some(Caution::Drift), None];
+        let cautions = [
+            drifts.then_some(Caution::Drift),
+            knows.then_some(Caution::Password),
+        ];
         tokens.add_with(parts.found(number, key), cautions);
     }
     tokens

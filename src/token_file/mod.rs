@@ -1,7 +1,7 @@
 //! Files of tokens as other systems and vendors write them.
 //!
 //! ```text
-//! text - Format::of -> format - read -> tokens and faults, each with its line
+//! text - Format::of -> format - read -> tokens and faults, each with its line and the token's name
 //! ```
 //!
 //! | format | what it is |
@@ -15,16 +15,17 @@
 //! | duo | CSV: serial, key in hex, counter |
 //! | privacyidea | its CSV and YAML exports; its PSKC is pskc |
 //! | feitian | serial and key in hex, separated by a tab |
+//! | multiotp | CSV: serial, manufacturer, kind, key in hex, digits, period or counter |
 //! | yubico | CSV of the `YubiKey` personalisation tool (traditional and Yubico format), and of `ykksm` |
 //! | freeradius | `users` file of `rlm_totp` |
 //! | users-oath | `users.oath` of `pam_oath` |
 //! | google-authenticator | `~/.google_authenticator` of the PAM module |
 //! | keycloak | realm export |
 //!
-//! Invariants: a fault names the line, never the content, which is a secret; a value out of range is a fault and
-//! not a default; what is no token of ours (Steam, a static password) is a fault, so that it is not missed; a token
-//! that its own system takes no codes of (disabled, revoked, expired, for another use) is a fault, so that an import
-//! opens no way in that was closed.
+//! Invariants: a fault names the line and the token, never the rest of the content, which is a secret; a value out of
+//! range is a fault and not a default; what is no token of ours (Steam, a static password) is a fault, so that it is
+//! not missed, and so is a file without any; a token that its own system takes no codes of (disabled, revoked,
+//! expired, for another use) is a fault, so that an import opens no way in that was closed.
 
 use crate::credential::Hash;
 use crate::model::id::Serial;
@@ -33,12 +34,18 @@ use crate::otpauth::{MovingFactor, decode_base32};
 use crate::secret::{OtpKey, SecretBytes, SecretString};
 use crate::time::UnixTime;
 
+mod fault;
 mod json;
 mod lines;
 mod pskc;
 mod tables;
 mod xml;
 mod yaml;
+
+pub use fault::{Caution, Fault, Remedy};
+pub use xml::root as xml_root;
+
+use fault::{Wrong, named, which};
 
 #[cfg(test)]
 mod tests;
@@ -48,6 +55,8 @@ mod tests;
 pub struct Found {
     /// Where it is described.
     pub line: usize,
+    /// Which one of the file it is, from 1.
+    pub entry: usize,
     /// Whose it is, where the file says so.
     pub user: Option<String>,
     /// Its serial number, where it has one.
@@ -62,6 +71,14 @@ pub struct Found {
     pub moving_factor: Moves,
     /// What its owner knows.
     pub knows: Knows,
+}
+
+impl Found {
+    /// Which token it is, for people: a line may hold several.
+    pub fn which(&self) -> String {
+        let name = named(self.serial.as_deref(), self.user.as_deref());
+        which(self.entry, name.as_deref())
+    }
 }
 
 /// What the owner of a token knows, as hashes of the other system: `bcrypt`, argon2id, PBKDF2, salted SHA, sha512-crypt.
@@ -94,80 +111,6 @@ impl From<MovingFactor> for Moves {
     }
 }
 
-/// What cannot be read.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Fault {
-    /// Where.
-    pub line: usize,
-    /// What is wrong, without the content.
-    pub what: String,
-    /// What to do about it.
-    pub remedy: Remedy,
-}
-
-impl Fault {
-    fn new(line: usize, wrong: impl Into<Wrong>) -> Self {
-        let Wrong { what, remedy } = wrong.into();
-        Self { line, what, remedy }
-    }
-}
-
-/// What a person does about a file, or a token in it, that cannot be read.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Remedy {
-    /// Correct what stands there.
-    #[default]
-    Correct,
-    /// Say what the file is.
-    NameFormat,
-    /// Say whose token it is.
-    NameOwner,
-    /// Say how long a code lasts.
-    NamePeriod,
-    /// Give the key or password of the file.
-    GiveKey,
-    /// Give another one.
-    GiveRightKey,
-    /// Export it once more, it is damaged.
-    ExportAgain,
-    /// Export it once more, without a password.
-    ExportPlain,
-    /// Take the DTD out.
-    DropDtd,
-    /// Leave it out: it is as the file says, and not for use.
-    LeaveOut,
-}
-
-/// What a file says of a token that is not taken over with it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Caution {
-    /// Its clock is off.
-    Drift,
-    /// It ends some day.
-    Ends,
-}
-
-/// What is wrong, wherever it stands.
-#[derive(Clone, Debug)]
-struct Wrong {
-    what: String,
-    remedy: Remedy,
-}
-
-impl<T: Into<String>> From<T> for Wrong {
-    fn from(what: T) -> Self {
-        let (what, remedy) = (what.into(), Remedy::Correct);
-        Self { what, remedy }
-    }
-}
-
-impl Remedy {
-    fn of(self, what: impl Into<String>) -> Wrong {
-        let (what, remedy) = (what.into(), self);
-        Wrong { what, remedy }
-    }
-}
-
 /// What a file holds.
 #[derive(Debug, Default)]
 pub struct Tokens {
@@ -177,8 +120,10 @@ pub struct Tokens {
     pub faults: Vec<Fault>,
     /// Hashes of PINs and passwords in a form that cannot be verified.
     pub unknown_hashes: u64,
-    /// What is not taken over of those that were found, with their lines.
+    /// What is not taken over of those that were found, by their place among them.
     pub cautions: Vec<(usize, Caution)>,
+    /// Tokens so far, those that cannot be read among them.
+    entries: usize,
 }
 
 impl Tokens {
@@ -194,27 +139,30 @@ impl Tokens {
 
     /// Threat: a name with a line break in it would be a row of its own where tokens are written by lines.
     fn add(&mut self, one: Result<Found, Fault>) {
-        match one {
-            Ok(Found { line, user, .. })
-                if user.iter().any(|user| user.contains(char::is_control)) =>
-            {
-                self.faults
-                    .push(Fault::new(line, "user: control characters"));
+        self.entries += 1;
+        let entry = self.entries;
+        let one = one.and_then(|found| {
+            let user = found.user.as_deref();
+            if user.is_some_and(|user| user.contains(char::is_control)) {
+                let fault = Fault::new(found.line, "user: control characters");
+                return Err(fault.named(found.serial.as_deref(), None));
             }
-            Ok(found) => self.found.push(found),
-            Err(fault) => self.faults.push(fault),
+            Ok(found)
+        });
+        match one {
+            Ok(found) => self.found.push(Found { entry, ..found }),
+            Err(fault) => self.faults.push(Fault { entry, ..fault }),
         }
     }
 
     /// The same with what is not taken over of it.
     fn add_with(&mut self, one: Result<Found, Fault>, cautions: [Option<Caution>; 2]) {
-        let line = one.as_ref().map_or(0, |found| found.line);
-        let before = self.found.len();
+        let place = self.found.len();
         self.add(one);
-        if self.found.len() > before {
+        if self.found.len() > place {
             let cautions = cautions.into_iter().flatten();
             self.cautions
-                .extend(cautions.map(|caution| (line, caution)));
+                .extend(cautions.map(|caution| (place, caution)));
         }
     }
 }
@@ -301,6 +249,8 @@ pub enum Format {
     PrivacyIdeaYaml,
     /// Feitian seeds.
     Feitian,
+    /// multiOTP CSV.
+    MultiOtp,
     /// Yubico.
     Yubico,
     /// FreeRADIUS `rlm_totp`.
@@ -326,6 +276,7 @@ pub const FORMATS: &[(Format, &str)] = &[
     (Format::PrivacyIdeaCsv, "privacyidea"),
     (Format::PrivacyIdeaYaml, "privacyidea-yaml"),
     (Format::Feitian, "feitian"),
+    (Format::MultiOtp, "multiotp"),
     (Format::Yubico, "yubico"),
     (Format::FreeRadius, "freeradius"),
     (Format::UsersOath, "users-oath"),
@@ -354,9 +305,20 @@ impl Format {
 /// Reads a text as a format.
 ///
 /// # Errors
-/// What makes the whole of it unreadable.
+/// What makes the whole of it unreadable; a text without a token is not what was meant.
 pub fn read(text: &str, format: Format, said: &Said) -> Result<Tokens, Fault> {
     let text = text.trim_start_matches('\u{feff}');
+    let tokens = tokens(text, format, said)?;
+    if tokens.found.is_empty() && tokens.faults.is_empty() {
+        return Err(Fault::new(
+            1,
+            Remedy::OtherFile.of("the file holds no token"),
+        ));
+    }
+    Ok(tokens)
+}
+
+fn tokens(text: &str, format: Format, said: &Said) -> Result<Tokens, Fault> {
     match format {
         Format::Otpauth => Ok(lines::otpauth(text)),
         Format::FreeRadius => Ok(lines::freeradius(text)),
@@ -374,6 +336,7 @@ pub fn read(text: &str, format: Format, said: &Said) -> Result<Tokens, Fault> {
         | Format::Duo
         | Format::PrivacyIdeaCsv
         | Format::Feitian
+        | Format::MultiOtp
         | Format::Yubico => tables::read(text, format, said),
     }
 }
@@ -394,6 +357,12 @@ struct Parts<'t> {
 impl Parts<'_> {
     /// What is absent has the default of RFC 6238 and RFC 4226.
     fn found(self, line: usize, key: Result<OtpKey, impl Into<Wrong>>) -> Result<Found, Fault> {
+        let (serial, user) = (self.serial, self.user);
+        let read = self.read(line, key);
+        read.map_err(|fault| fault.named(serial, user))
+    }
+
+    fn read(self, line: usize, key: Result<OtpKey, impl Into<Wrong>>) -> Result<Found, Fault> {
         let fault = |what: String| Fault::new(line, what);
         let given = |text: Option<&str>| text.map(|text| text.trim().to_owned());
         let moving_factor = match self.kind.trim().to_ascii_lowercase().as_str() {
@@ -453,6 +422,7 @@ impl Parts<'_> {
         }
         Ok(Found {
             line,
+            entry: 0,
             user: self.user.filter(named).map(|text| text.trim().to_owned()),
             serial,
             key: key.map_err(|wrong| Fault::new(line, wrong))?,

@@ -22,23 +22,32 @@ use crate::token_file::{
 pub(super) fn read(source: &str, said: &Said) -> Result<Tokens, Fault> {
     let document = document(source)?;
     let (container, lines) = (document.root_element(), Lines::of(source));
+    // The drafts before RFC 6030 have the same container.
+    if let Some(device) = children(container, "Device").next() {
+        let what = "a draft of PSKC (Device, not KeyPackage), which is not read: only RFC 6030 is";
+        let number = line(device, &lines);
+        return Err(Fault::new(number, Remedy::ExportOtherwise.of(what)));
+    }
     let opening = opening(container, said, &lines)?;
     let mut tokens = Tokens::default();
     for package in children(container, "KeyPackage") {
-        let Some(found) = child(package, &["Key"]) else {
-            let number = line(package, &lines);
-            tokens.add(Err(Fault::new(number, "the package has no Key")));
+        let found = child(package, &["Key"]);
+        let (serial, user) = (serial(package, found), user(package, found));
+        let Some(found) = found else {
+            let fault = Fault::new(line(package, &lines), "the package has no Key");
+            tokens.add(Err(fault.named(serial, user)));
             continue;
         };
         let ends = match allowed((package, found), &lines, said.now) {
             Ok(ends) => ends,
             Err(fault) => {
-                tokens.add(Err(fault));
+                tokens.add(Err(fault.named(serial, user)));
                 continue;
             }
         };
         let number = line(found, &lines);
-        let token = token(package, (found, number), opening.as_ref());
+        let token = token((serial, user), (found, number), opening.as_ref());
+        let token = token.map_err(|fault| fault.named(serial, user));
         let drift = text(found, &["Data", "TimeDrift", "PlainValue"]);
         let drifts = matches!((&token, drift), (Ok(token), Some(drift)) if drifts(token, drift));
         let cautions = [
@@ -48,6 +57,19 @@ pub(super) fn read(source: &str, said: &Said) -> Result<Tokens, Fault> {
         tokens.add_with(token, cautions);
     }
     Ok(tokens)
+}
+
+fn serial<'a>(package: Node<'a, '_>, key: Option<Node<'a, '_>>) -> Option<&'a str> {
+    let device = text(package, &["DeviceInfo", "SerialNo"]);
+    device.or_else(|| attribute(key?, "Id"))
+}
+
+/// Whose key it is. `UID=alice,DC=example`: the first name.
+fn user<'a>(package: Node<'a, '_>, key: Option<Node<'a, '_>>) -> Option<&'a str> {
+    let user = key.and_then(|key| text(key, &["UserId"]));
+    let user = user.or_else(|| text(package, &["DeviceInfo", "UserId"]))?;
+    let named = user.split_once('=');
+    Some(named.map_or(user, |(_, rest)| rest.split(',').next().unwrap_or(rest)))
 }
 
 /// Whether the key ends some day; or why it makes no one-time passwords now, by its Policy and the dates of its device.
@@ -120,7 +142,7 @@ fn drifts(token: &Found, drift: &str) -> bool {
 }
 
 fn token(
-    package: Node<'_, '_>,
+    (serial, user): (Option<&str>, Option<&str>),
     (found, number): (Node<'_, '_>, usize),
     opening: Option<&Opening>,
 ) -> Result<Found, Fault> {
@@ -137,14 +159,9 @@ fn token(
         return Err(Fault::new(number, "the codes are not decimal"));
     }
     let value = |name| text(found, &["Data", name, "PlainValue"]);
-    let user = text(found, &["UserId"]).or_else(|| text(package, &["DeviceInfo", "UserId"]));
     let parts = Parts {
-        // `UID=alice,DC=example`: the first name.
-        user: user.map(|user| match user.split_once('=') {
-            Some((_, rest)) => rest.split(',').next().unwrap_or(rest),
-            None => user,
-        }),
-        serial: text(package, &["DeviceInfo", "SerialNo"]).or_else(|| attribute(found, "Id")),
+        user,
+        serial,
         kind,
         algorithm: suite,
         digits: format.and_then(|format| attribute(format, "Length")),

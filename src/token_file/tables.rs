@@ -35,6 +35,7 @@ pub(super) fn format(text: &str) -> Option<Format> {
     match *columns.as_slice() {
         [start, ..] if start.eq_ignore_ascii_case("LOGGING START") => Some(Format::Yubico),
         _ if is_keyring(&columns) => Some(Format::Yubico),
+        _ if is_multiotp(&columns) => Some(Format::MultiOtp),
         _ if Entra::of(&columns).is_some_and(Entra::is_whole) => Some(Format::Entra),
         [_, key] if is_hex(key) && first.contains('\t') => Some(Format::Feitian),
         [_, key, counter] if is_hex(key) && is_number(counter) => Some(Format::Duo),
@@ -68,6 +69,9 @@ pub(super) fn read(text: &str, format: Format, said: &Said) -> Result<Tokens, Fa
             entra = heading;
             continue;
         }
+        if format == Format::MultiOtp && is_multiotp_heading(&columns) {
+            continue;
+        }
         let first = columns.first().copied().unwrap_or_default();
         if ["upn", "logging start"]
             .iter()
@@ -77,6 +81,7 @@ pub(super) fn read(text: &str, format: Format, said: &Said) -> Result<Tokens, Fa
         }
         let token = match format {
             Format::Yubico => yubico(&columns),
+            Format::MultiOtp => multiotp(&columns),
             Format::Entra => Ok(entra.token(&columns)),
             _ => Ok(token(format, &columns, asked.as_deref())),
         };
@@ -229,3 +234,44 @@ fn yubico<'t>(columns: &[&'t str]) -> Result<Token<'t>, &'static str> {
     };
     Ok((parts, hex_key(field(columns, 5).unwrap_or_default())))
 }
+
+/// `serial;manufacturer;kind;seed;digits;period or next counter`, separated by semicolons, commas or tabs: what
+/// `multiotp -import-csv` reads (multiOTP 5.1 to 5.9). What stands behind it is not read there either.
+fn multiotp<'t>(columns: &[&'t str]) -> Result<Token<'t>, &'static str> {
+    let [serial, _, kind, seed, digits, moves, ..] = *columns else {
+        return Err(MULTIOTP);
+    };
+    if digits.is_empty() || moves.is_empty() {
+        return Err(MULTIOTP);
+    }
+    let parts = Parts {
+        serial: Some(serial),
+        kind,
+        digits: Some(digits),
+        period: Some(moves),
+        counter: Some(moves),
+        ..Parts::default()
+    };
+    Ok((parts, hex_key(seed)))
+}
+
+fn is_multiotp(columns: &[&str]) -> bool {
+    let [_, _, kind, seed, digits, moves, ..] = *columns else {
+        return false;
+    };
+    let kinds = ["totp", "hotp", "motp", "yubicootp"];
+    let is_kind = kinds.iter().any(|one| kind.eq_ignore_ascii_case(one));
+    // The key of a token of another kind may be short.
+    let is_seed = seed.len() >= 16 && seed.bytes().all(|digit| digit.is_ascii_hexdigit());
+    is_kind && is_seed && is_number(digits) && is_number(moves) || is_multiotp_heading(columns)
+}
+
+fn is_multiotp_heading(columns: &[&str]) -> bool {
+    let [_, _, kind, seed, ..] = *columns else {
+        return false;
+    };
+    kind.eq_ignore_ascii_case("algorithm") && seed.eq_ignore_ascii_case("seed")
+}
+
+const MULTIOTP: &str =
+    "expected serial, manufacturer, algorithm, seed, digits and interval or counter";

@@ -8,14 +8,32 @@ use roxmltree::{Document, Node};
 use crate::token_file::{Fault, Format, Lines, Parts, Remedy, Tokens, hex_key};
 
 pub(super) fn format(text: &str) -> Option<Format> {
-    // By the name alone: a document that cannot be read is to be refused as what it is.
-    let lower = text.to_ascii_lowercase();
-    if lower.contains("keycontainer") {
+    // By names alone: a document that cannot be read is to be refused as what it is.
+    if text.to_ascii_lowercase().contains("keycontainer") {
         Some(Format::Pskc)
-    } else if lower.contains("<tokens") {
+    } else if root(text).is_some_and(|name| name.eq_ignore_ascii_case(TOKENS)) {
         Some(Format::SafeNet)
     } else {
         None
+    }
+}
+
+/// The local name of the root element, of a document that need not be well-formed.
+pub fn root(text: &str) -> Option<&str> {
+    let mut rest = text;
+    loop {
+        let (_, markup) = rest.split_once('<')?;
+        rest = if let Some(comment) = markup.strip_prefix("!--") {
+            behind(comment, "-->")
+        } else if markup.starts_with('?') {
+            behind(markup, "?>")
+        } else if markup.starts_with('!') {
+            behind(markup, ">")
+        } else {
+            let ends = |sign: char| sign.is_whitespace() || matches!(sign, '>' | '/');
+            let name = markup.split(ends).next()?;
+            return name.rsplit(':').next();
+        };
     }
 }
 
@@ -144,12 +162,17 @@ pub(super) fn line(node: Node<'_, '_>, lines: &Lines) -> usize {
     lines.at(node.range().start)
 }
 
-/// `Token serial` with `Applications/Application` of `Seed` (hex) and `MovingFactor`.
+/// `Tokens` with each `Token serial` and in it `Applications/Application` of `Seed` (hex) and `MovingFactor`.
 pub(super) fn safenet(text_: &str) -> Result<Tokens, Fault> {
     let document = document(text_)?;
-    let lines = Lines::of(text_);
+    let (root, lines) = (document.root_element(), Lines::of(text_));
+    if !root.tag_name().name().eq_ignore_ascii_case(TOKENS) {
+        let what = "the outermost element is not Tokens";
+        let number = line(root, &lines);
+        return Err(Fault::new(number, Remedy::NameFormat.of(what)));
+    }
     let mut tokens = Tokens::default();
-    for token in children(document.root_element(), "Token") {
+    for token in children(root, "Token") {
         let number = line(token, &lines);
         let Some(serial) = attribute(token, "serial") else {
             tokens.add(Err(Fault::new(number, "the token has no serial number")));
@@ -158,7 +181,8 @@ pub(super) fn safenet(text_: &str) -> Result<Tokens, Fault> {
         let applications = child(token, &["Applications"]);
         let application = applications.and_then(|all| children(all, "Application").next());
         let Some(application) = application else {
-            tokens.add(Err(Fault::new(number, "the token has no Application")));
+            let fault = Fault::new(number, "the token has no Application");
+            tokens.add(Err(fault.named(Some(serial), None)));
             continue;
         };
         let parts = Parts {
@@ -173,6 +197,8 @@ pub(super) fn safenet(text_: &str) -> Result<Tokens, Fault> {
     Ok(tokens)
 }
 
+/// The outermost element of `SafeNet`'s files.
+const TOKENS: &str = "Tokens";
 /// Deepest nesting of elements.
 const DEPTH: usize = 64;
 /// Most attributes of an element.

@@ -82,7 +82,8 @@ pub(super) fn privacyidea(text: &str, said: &Said) -> Result<Tokens, Fault> {
         let ends = match token.ends(said.now) {
             Ok(ends) => ends,
             Err(wrong) => {
-                tokens.add(Err(Fault::new(line, wrong)));
+                let (serial, user) = (token.serial.as_deref(), token.owner.as_deref());
+                tokens.add(Err(Fault::new(line, wrong).named(serial, user)));
                 continue;
             }
         };

@@ -160,6 +160,15 @@ pub(super) async fn records(
         before,
         ..AuditQuery::default()
     };
+    newest(api, query, wanted).await
+}
+
+/// The newest of those that are asked for, oldest first.
+pub(super) async fn newest(
+    api: &Transport,
+    query: AuditQuery,
+    wanted: usize,
+) -> Result<Vec<AuditRecord>, CliError> {
     let found = paging::all::<ListAudit>(api, query, Some(wanted)).await?;
     Ok(found.records.into_iter().rev().collect())
 }

@@ -13,6 +13,7 @@ use crate::api::{ListSources, Sources};
 use crate::cli::context::Context;
 use crate::cli::doctor::report::Report;
 use crate::cli::error::CliError;
+use crate::cli::output::count;
 use crate::cli::transport::Transport;
 use crate::config::sources::Origin;
 use crate::config::target::{Host, Reach, Target, refusal};
@@ -186,9 +187,10 @@ pub(super) async fn sources(
                 .last
                 .as_deref()
                 .unwrap_or("not since the daemon's start");
+            let users = count(source.users as u64, "user");
             report.ok(
                 "sources",
-                format!("source {name}: {} users, last run {last}", source.users),
+                format!("source {name}: {users}, last run {last}"),
             );
         }
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::doctor::report::{RENEW, Report};
 use crate::cli::error::CliError;
+use crate::cli::output::count;
 use crate::cli::policy;
 use crate::config::MasterKey;
 use crate::config::target::shown;
@@ -190,10 +191,13 @@ pub(in crate::cli) fn disk(report: &mut Report, dir: &Path) {
 
 /// What the gateways need before one message can leave.
 pub(super) fn couriers(report: &mut Report, site: &Site) {
-    let count = site.config.delivery.gateways.len();
+    let gateways = site.config.delivery.gateways.len() as u64;
     match daemon::couriers(site) {
-        Ok(_) if count == 0 => report.ok("delivery", "no gateway is configured"),
-        Ok(_) => report.ok("delivery", format!("{count} gateways can be asked")),
+        Ok(_) if gateways == 0 => report.ok("delivery", "no gateway is configured"),
+        Ok(_) => {
+            let gateways = count(gateways, "gateway");
+            report.ok("delivery", format!("{gateways} can be asked"));
+        }
         Err(error) => report.failed("delivery", &error.into()),
     }
 }
@@ -279,11 +283,15 @@ pub(in crate::cli) fn policy_files(report: &mut Report, site: &Site) -> Option<P
             "oncegate policy test",
         );
     }
-    let count = policies.iter().count();
+    let files = policies.iter().count() as u64;
     if outcomes.iter().all(crate::policy::TestOutcome::passed) {
         report.ok(
             "policies",
-            format!("{count} files, {} tests passed", outcomes.len()),
+            format!(
+                "{}, {} passed",
+                count(files, "file"),
+                count(outcomes.len() as u64, "test")
+            ),
         );
     }
     if site.config.web.console {

@@ -19,11 +19,12 @@ pub(super) struct Batch {
     pub(super) from: Vec<Stands>,
 }
 
-/// Where a row stands: its place among the rows, from 0, and its line.
+/// Where a row stands: its place among the rows, from 0, its line in the file, and that in the text that is read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stands {
     pub(super) place: u64,
     pub(super) line: u64,
+    pub(super) number: u64,
 }
 
 /// Some rows of a file, by their places.
@@ -46,6 +47,7 @@ impl Rows<'_> {
 
 /// The file cut into batches. Rows of one user are never in two.
 pub(super) struct Batches<'t> {
+    pub(super) source: Source<'t>,
     rows: Reader<&'t [u8]>,
     make: Make,
     /// Whether the server is only asked.
@@ -82,6 +84,7 @@ impl<'t> Batches<'t> {
             OnConflict::Fail => "fail",
         };
         Ok(Self {
+            source,
             rows,
             make,
             dry_run,
@@ -113,9 +116,13 @@ impl<'t> Batches<'t> {
             let written = written(&row, &user, factor.as_ref(), self.make);
             // An octet of a text is six at most when it is escaped.
             let octets = FIELDS + 6 * (written.user.len() + row.length());
-            let line = row.line;
+            let from = Stands {
+                place,
+                line: row.line,
+                number: row.number,
+            };
             return Some(Kept {
-                from: Stands { place, line },
+                from,
                 user,
                 row: written,
                 octets,

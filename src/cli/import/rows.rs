@@ -39,18 +39,16 @@ pub(super) struct Looked {
 /// A good row with a key that is shorter than advised.
 pub(super) struct Weak {
     place: u64,
-    line: u64,
+    /// Its line in the text that was read.
+    number: u64,
     pub(super) user: UserKey,
 }
 
 impl Looked {
     /// What is weak about the rows.
-    pub(super) fn warnings(&self) -> Vec<String> {
+    pub(super) fn warnings(&self, source: Source<'_>) -> Vec<String> {
         let first = self.weak.first();
-        let warning = first.map(|weak| {
-            let place = format!("line {}", weak.line);
-            weak_keys(self.weak.len(), &place)
-        });
+        let warning = first.map(|weak| weak_keys(self.weak.len(), &source.told(weak.number)));
         warning.into_iter().collect()
     }
 
@@ -71,7 +69,7 @@ impl Looked {
 /// Looks at every row; `link`: one token may count for the users of two rows.
 pub(super) fn look(source: Source<'_>, make: Make, ignore: &Ignore, link: bool) -> Looked {
     let mut looked = Looked::default();
-    let mut seen = Seen::new(link);
+    let mut seen = Seen::new(source, link);
     let mut rows = match source.rows(ignore) {
         Ok(rows) => rows,
         Err(fault) => {
@@ -81,22 +79,11 @@ pub(super) fn look(source: Source<'_>, make: Make, ignore: &Ignore, link: bool) 
             return looked;
         }
     };
-    for (column, needed) in [
-        (columns::USER, true),
-        (columns::SECRET, make == Make::Tokens),
-    ] {
-        if needed && !rows.has(column) {
-            let name = columns::NAMES.get(column).copied().unwrap_or_default();
-            let what = format!(
-                "the heading has no column `{name}`; known columns: {}",
-                columns::NAMES.join(", ")
-            );
-            looked.heading = Some("name the columns in the first line");
-            looked.bad = 1;
-            looked.faults.push(Fault::new(rows.line(), what));
-        }
-    }
-    if looked.heading.is_some() {
+    let faults = missing_columns(&rows, make);
+    if !faults.is_empty() {
+        looked.heading = Some("name the columns in the first line");
+        looked.bad = 1;
+        looked.faults = faults;
         return looked;
     }
     looked.ignored = rows.ignored().to_vec();
@@ -111,8 +98,12 @@ pub(super) fn look(source: Source<'_>, make: Make, ignore: &Ignore, link: bool) 
                     let first = seen.check(&row, (&user, factor.as_ref()), make);
                     looked.twice += u64::from(first.is_err());
                     if first == Ok(Again::New) && factor.as_ref().is_some_and(is_weak) {
-                        let (place, line) = (place - 1, row.line);
-                        looked.weak.push(Weak { place, line, user });
+                        let (place, number) = (place - 1, row.number);
+                        looked.weak.push(Weak {
+                            place,
+                            number,
+                            user,
+                        });
                     }
                     first.map_err(|what| vec![what])
                 });
@@ -121,9 +112,11 @@ pub(super) fn look(source: Source<'_>, make: Make, ignore: &Ignore, link: bool) 
                     continue;
                 }
                 let faults = checked.err().unwrap_or_default().into_iter();
-                faults
-                    .map(|what| row.fault(&columns::NAMES, what))
-                    .collect()
+                let fault = |what: String| Fault {
+                    token: source.which(row.number),
+                    ..row.fault(&columns::NAMES, what)
+                };
+                faults.map(fault).collect()
             }
         };
         if faults.is_empty() {
@@ -137,6 +130,26 @@ pub(super) fn look(source: Source<'_>, make: Make, ignore: &Ignore, link: bool) 
         }
     }
     looked
+}
+
+/// Columns that are needed and that the heading does not have.
+fn missing_columns(rows: &Reader<&[u8]>, make: Make) -> Vec<Fault> {
+    let needed = [
+        (columns::USER, true),
+        (columns::SECRET, make == Make::Tokens),
+    ];
+    let missing = needed
+        .into_iter()
+        .filter(|(column, needed)| *needed && !rows.has(*column));
+    let fault = |(column, _): (usize, bool)| {
+        let name = columns::NAMES.get(column).copied().unwrap_or_default();
+        let what = format!(
+            "the heading has no column `{name}`; known columns: {}",
+            columns::NAMES.join(", ")
+        );
+        Fault::new(rows.line(), what)
+    };
+    missing.map(fault).collect()
 }
 
 /// Whether its key is shorter than advised.

@@ -8,20 +8,23 @@ use zeroize::Zeroizing;
 
 use crate::cli::columns;
 use crate::cli::columns::{Brought, Factor};
-use crate::cli::import::Make;
+use crate::cli::import::{Make, Source};
 use crate::csv::Row;
 use crate::model::user_key::UserKey;
 
 /// Users, serials and keys of the rows so far: what stands twice is a mistake, and would be refused when
 /// half is made.
+///
+/// Rows are known by the numbers of their lines in the text that is read.
 #[derive(Default)]
-pub(super) struct Seen {
+pub(super) struct Seen<'t> {
+    source: Source<'t>,
     /// Whether one token may count for two users.
     link: bool,
-    /// The line that made the user, by a hash of the name: a million names are megabytes.
+    /// The row that made the user, by a hash of the name: a million names are megabytes.
     users: HashMap<u64, u64>,
     serials: HashMap<u64, u64>,
-    /// Lines by a hash of user and key.
+    /// Rows by a hash of user and key.
     keys: HashMap<u64, u64>,
     /// By a hash of the key, whosever it is.
     secrets: HashMap<u64, Secret>,
@@ -32,7 +35,7 @@ pub(super) struct Seen {
 /// The first row that has a key.
 #[derive(Clone, Copy)]
 struct Secret {
-    line: u64,
+    row: u64,
     /// Hash of what kind of codes it makes.
     codes: u64,
     /// Hash of what its steps are.
@@ -52,14 +55,15 @@ pub(super) enum Again {
 /// The first row of the user whose rows are read.
 struct First {
     user: UserKey,
-    line: u64,
+    row: u64,
     /// Hash of the user's details; none where there are none.
     details: Option<u64>,
 }
 
-impl Seen {
-    pub(super) fn new(link: bool) -> Self {
+impl<'t> Seen<'t> {
+    pub(super) fn new(source: Source<'t>, link: bool) -> Self {
         Self {
+            source,
             link,
             ..Self::default()
         }
@@ -81,48 +85,55 @@ impl Seen {
             let letters = letters.map(|letter| letter.to_ascii_uppercase());
             let letters: Zeroizing<Vec<u8>> = Zeroizing::new(letters.collect());
             let hash = self.state.hash_one((user, letters.as_slice()));
-            let own = (!user.is_stock()).then(|| self.keys.insert(hash, row.line));
-            if let Some(Some(line)) = own {
-                return Err(format!("secret: the same user and key as in line {line}"));
+            let own = (!user.is_stock()).then(|| self.keys.insert(hash, row.number));
+            if let Some(Some(first)) = own {
+                let first = self.source.told(first);
+                return Err(format!("secret: the same user and key as in {first}"));
             }
             let hash = self.state.hash_one(letters.as_slice());
             let secret = Secret {
-                line: row.line,
+                row: row.number,
                 codes: self.state.hash_one(codes(factor)),
                 steps: self.state.hash_one(steps(factor)),
                 in_stock: user.is_stock(),
             };
             match self.secrets.entry(hash) {
                 Entry::Occupied(first) => {
-                    again = Self::twin(self.link, make, *first.get(), secret)?;
+                    let at = self.source.told(first.get().row);
+                    again = Self::twin(self.link, make, (*first.get(), &at), secret)?;
                 }
                 Entry::Vacant(free) => drop(free.insert(secret)),
             }
         }
         if let Some(serial) = row.get(columns::SERIAL) {
             let hash = self.state.hash_one(serial.to_ascii_uppercase());
-            if let Some(line) = self.serials.insert(hash, row.line) {
-                return Err(format!("serial: the same as in line {line}"));
+            if let Some(first) = self.serials.insert(hash, row.number) {
+                let first = self.source.told(first);
+                return Err(format!("serial: the same as in {first}"));
             }
         }
         Ok(again)
     }
 
-    /// A row whose key another row has for another user.
-    fn twin(link: bool, make: Make, first: Secret, second: Secret) -> Result<Again, String> {
-        let line = first.line;
+    /// A row whose key another row, at that place, has for another user.
+    fn twin(
+        link: bool,
+        make: Make,
+        (first, at): (Secret, &str),
+        second: Secret,
+    ) -> Result<Again, String> {
         let what = format!(
-            "secret: the same as in line {line}; two tokens of one key would accept one code twice"
+            "secret: the same as in {at}; two tokens of one key would accept one code twice"
         );
         if first.steps != second.steps {
             Err(format!(
-                "secret: the same as in line {line}, as another kind or with another period: what one of them has used \
+                "secret: the same as in {at}, as another kind or with another period: what one of them has used \
                  up says nothing about the other, so that used codes could be right again; leave one of them out, or \
                  give it a key of its own"
             ))
         } else if first.codes != second.codes {
             Err(format!(
-                "secret: the same as in line {line}, with another algorithm or number of digits: one token of the key \
+                "secret: the same as in {at}, with another algorithm or number of digits: one token of the key \
                  cannot make both codes; leave one of them out, or give it a key of its own"
             ))
         } else if first.in_stock || second.in_stock {
@@ -144,28 +155,29 @@ impl Seen {
     fn check_user(&mut self, row: &Row<'_>, user: &UserKey) -> Result<(), String> {
         let details = details(row).map(|details| self.state.hash_one(details));
         if let Some(first) = self.last.as_ref().filter(|first| first.user == *user) {
-            let line = first.line;
+            let at = self.source.told(first.row);
             if row.get(columns::SECRET).is_none() {
                 return Err(format!(
-                    "user: the same as in line {line}; a further row of a user has a secret of its own"
+                    "user: the same as in {at}; a further row of a user has a secret of its own"
                 ));
             }
             if details.is_some() && details != first.details {
                 return Err(format!(
-                    "user: the same as in line {line}, with other details; give them in one of the rows"
+                    "user: the same as in {at}, with other details; give them in one of the rows"
                 ));
             }
             return Ok(());
         }
         let hash = self.state.hash_one(user);
-        if let Some(line) = self.users.insert(hash, row.line) {
+        if let Some(first) = self.users.insert(hash, row.number) {
+            let at = self.source.told(first);
             return Err(format!(
-                "user: the same as in line {line}; rows of one user stand together"
+                "user: the same as in {at}; rows of one user stand together"
             ));
         }
         self.last = Some(First {
             user: user.clone(),
-            line: row.line,
+            row: row.number,
             details,
         });
         Ok(())

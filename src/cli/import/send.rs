@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::api::{self, ImportUsers};
 use crate::cli::error::{CliError, Exit};
+use crate::cli::import::Source;
 use crate::cli::import::batches::{Batches, Stands};
 use crate::cli::import::rows::SHOWN;
 use crate::cli::output;
@@ -97,6 +98,7 @@ pub(super) async fn exchange(
     api: &Arc<Transport>,
     bar: &ProgressBar,
 ) -> Result<Asked, CliError> {
+    let source = batches.source;
     let mut done = Done {
         dry_run: batches.dry_run,
         ..Done::default()
@@ -122,7 +124,7 @@ pub(super) async fn exchange(
         let (from, answer) = answered.map_err(|error| CliError::unavailable(error.to_string()))?;
         match answer {
             Ok(made) => {
-                refusals.add(&from, &made.refused);
+                refusals.add(&from, &made.refused, source);
                 done.rows += from.len() as u64;
                 // A batch with a refused row is not made at all; the counts say what it would make.
                 if made.refused.is_empty() || done.dry_run {
@@ -162,7 +164,7 @@ pub(super) struct Refusals {
 }
 
 impl Refusals {
-    fn add(&mut self, from: &[Stands], refused: &[api::ImportRefusal]) {
+    fn add(&mut self, from: &[Stands], refused: &[api::ImportRefusal], source: Source<'_>) {
         for refusal in refused {
             self.count += 1;
             let exit = match refusal.kind.as_str() {
@@ -173,12 +175,15 @@ impl Refusals {
             self.exit.get_or_insert(exit);
             self.exists |= refusal.kind == "exists";
             self.missing |= exit == Exit::NotFound;
-            let Some(Stands { place, line }) = from.get(refusal.row).copied() else {
+            let Some(stands) = from.get(refusal.row).copied() else {
                 continue;
             };
-            self.places.push(place);
+            self.places.push(stands.place);
             if self.faults.len() < SHOWN {
-                self.faults.push(Fault::new(line, refusal.detail.clone()));
+                self.faults.push(Fault {
+                    token: source.which(stands.number),
+                    ..Fault::new(stands.line, refusal.detail.clone())
+                });
             }
         }
     }
@@ -213,9 +218,7 @@ impl Refusals {
 }
 
 pub(super) fn refused(name: &str, bad: u64, faults: &[Fault], exit: Exit) -> CliError {
-    let mut lines: Vec<u64> = faults.iter().map(|fault| fault.line).collect();
-    lines.dedup();
-    let message = match (bad, lines.len() as u64) {
+    let message = match (bad, rows_of(faults)) {
         (1, _) => format!("{name}: a row cannot be imported"),
         (bad, shown) if shown < bad && faults.len() >= SHOWN => {
             format!("{name}: {bad} rows cannot be imported; the first {shown} are above")
@@ -225,8 +228,15 @@ pub(super) fn refused(name: &str, bad: u64, faults: &[Fault], exit: Exit) -> Cli
     CliError::new(exit, message).findings(faults.iter().map(|fault| finding(name, fault)).collect())
 }
 
+/// How many rows these are, in the order of the file: one row may have several faults, and one line several rows.
+pub(super) fn rows_of(faults: &[Fault]) -> u64 {
+    let mut rows: Vec<_> = faults.iter().map(|one| (one.line, &one.token)).collect();
+    rows.dedup();
+    rows.len() as u64
+}
+
 pub(super) fn finding(name: &str, fault: &Fault) -> Diagnostic {
-    Diagnostic::error(fault.what.as_str()).in_line(LineOf {
+    Diagnostic::error(fault.told()).in_line(LineOf {
         file: name.to_owned(),
         line: usize::try_from(fault.line).unwrap_or(usize::MAX),
         column: fault.column,

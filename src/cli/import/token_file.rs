@@ -11,7 +11,7 @@ use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::import::rows::SHOWN;
 use crate::cli::import::send::{finding, refused};
-use crate::cli::import::{Import, Make, Source};
+use crate::cli::import::{Import, Make, Origin, Source};
 use crate::cli::input;
 use crate::cli::input::Ask;
 use crate::cli::output;
@@ -21,7 +21,7 @@ use crate::otpauth::encode_base32;
 use crate::time::{Clock as _, SystemClock};
 use crate::token_file;
 use crate::token_file::{
-    Caution, FORMATS, Format, Found, Knows, Moves, Remedy, Said, Tokens, read,
+    Caution, FORMATS, Format, Found, Knows, Moves, Remedy, Said, Tokens, read, xml_root,
 };
 
 #[derive(Debug, Args)]
@@ -129,7 +129,7 @@ impl TokenImport {
             now: SystemClock.now(),
         };
         let mut tokens = read(utf8, format, &said).map_err(|fault| {
-            let place = Fault::new(fault.line as u64, fault.what);
+            let place = fault_of(&fault);
             CliError::usage(format!(
                 "{name}: the file cannot be read as {}",
                 format.name()
@@ -140,19 +140,21 @@ impl TokenImport {
         let faults = sorted(std::mem::take(&mut tokens.faults));
         notes(&tokens, context);
         if !faults.is_empty() && (!import.skip_bad || tokens.found.is_empty()) {
-            return Err(bad(&name, faults));
+            return Err(bad(&name, &faults));
         }
         for fault in &faults {
-            let (line, what) = (fault.line, &fault.what);
+            let (line, what) = (fault.line, fault_of(fault).told());
             context
                 .out
                 .note(&format!("Left out: {name}:{line}: {what}"));
         }
         self.import.unread = faults.len() as u64;
         self.import.cautions = cautions(&tokens);
-        let (text, lines) = rows(&tokens);
-        let (text, lines) = (text.as_bytes(), lines.as_slice());
-        let source = Source { text, lines };
+        let (text, origins) = rows(&tokens);
+        let source = Source {
+            text: text.as_bytes(),
+            origins: &origins,
+        };
         self.import.rows(source, Make::Tokens, context).await
     }
 }
@@ -186,11 +188,17 @@ fn notes(tokens: &Tokens, context: &Context) {
 
 /// What the file says of its tokens that is not taken over, one sentence for each kind.
 fn cautions(tokens: &Tokens) -> Vec<String> {
-    let kinds = [Caution::Drift, Caution::Ends].into_iter();
-    let sentences = kinds.filter_map(|kind| {
+    let kinds = [
+        Caution::Drift,
+        Caution::Ends,
+        Caution::Pin,
+        Caution::Password,
+    ];
+    let sentences = kinds.into_iter().filter_map(|kind| {
         let these = tokens.cautions.iter().filter(|(_, one)| *one == kind);
-        let lines: Vec<usize> = these.map(|(line, _)| *line).collect();
-        let (count, first) = (lines.len(), lines.first()?);
+        let these = these.filter_map(|(place, _)| tokens.found.get(*place));
+        let these: Vec<&Found> = these.collect();
+        let (count, first) = (these.len(), these.first()?);
         let (what, next) = match kind {
             Caution::Drift => (
                 "tokens with a clock that is off, which is not taken over",
@@ -200,9 +208,18 @@ fn cautions(tokens: &Tokens) -> Vec<String> {
                 "tokens with an end, which is not taken over",
                 "revoke them when it has come: oncegate token revoke SERIAL",
             ),
+            Caution::Pin => (
+                "PINs in the file, which are not taken over",
+                "have them set anew: oncegate user set NAME --pin-stdin",
+            ),
+            Caution::Password => (
+                "passwords in the file, which are not taken over",
+                "have them set anew: oncegate user set NAME --password-stdin",
+            ),
         };
+        let (line, which) = (first.line, first.which());
         Some(format!(
-            "{what}: {count}, the first of them in line {first}; {next}"
+            "{what}: {count}, the first of them in line {line} ({which}); {next}"
         ))
     });
     sentences.collect()
@@ -211,6 +228,10 @@ fn cautions(tokens: &Tokens) -> Vec<String> {
 /// What to do about a file of a format that is not read.
 const OTHERWISE: &str = "export it in a format that the help of this command names, or write a CSV file of it: \
                          user,kind,secret";
+
+/// What to do about XML of multiOTP: it imports tokens from other files.
+const MULTIOTP: &str = "give the file that was imported there: CSV \
+                        (serial;manufacturer;algorithm;seed;digits;interval), PSKC or SafeNet's XML";
 
 /// The format of a text; `None`: CSV of one's own.
 fn known(name: &str, text: &str) -> Result<Option<Format>, CliError> {
@@ -231,9 +252,13 @@ fn known(name: &str, text: &str) -> Result<Option<Format>, CliError> {
                 ),
             }
         }
-        text if text.starts_with('<') => {
-            ("XML, and neither PSKC nor SafeNet's".to_owned(), OTHERWISE)
-        }
+        text if text.starts_with('<') => match xml_root(text) {
+            Some(root) if root.eq_ignore_ascii_case("multiOTP") => (
+                "XML of multiOTP's own, which is not read".to_owned(),
+                MULTIOTP,
+            ),
+            _ => ("XML, and neither PSKC nor SafeNet's".to_owned(), OTHERWISE),
+        },
         // Fernet, as privacyIDEA encrypts what it exports for another privacyIDEA.
         text if text.starts_with("gAAAA") => (
             "an encrypted export of privacyIDEA; it also exports YAML, PSKC and CSV".to_owned(),
@@ -255,6 +280,10 @@ const fn words(remedy: Remedy) -> &'static str {
         Remedy::GiveRightKey => "give the right key or password: --key-stdin",
         Remedy::ExportAgain => "export it again",
         Remedy::ExportPlain => "export it without a password",
+        Remedy::ExportOtherwise => OTHERWISE,
+        Remedy::OtherFile => {
+            "see that it is the whole file of tokens, or name its format: --format NAME"
+        }
         Remedy::DropDtd => "take the DOCTYPE out of the file",
         Remedy::LeaveOut => {
             "leave these tokens out: --skip-bad, or change them where they come from and export again"
@@ -263,7 +292,7 @@ const fn words(remedy: Remedy) -> &'static str {
 }
 
 /// Tokens of a file that cannot be read. Where all of them want the same, that is what is advised.
-fn bad(name: &str, faults: Vec<token_file::Fault>) -> CliError {
+fn bad(name: &str, faults: &[token_file::Fault]) -> CliError {
     let mut remedies = faults.iter().map(|fault| fault.remedy);
     let first = remedies.next().unwrap_or_default();
     let remedy = if remedies.all(|other| other == first) {
@@ -272,11 +301,17 @@ fn bad(name: &str, faults: Vec<token_file::Fault>) -> CliError {
         Remedy::Correct
     };
     let count = faults.len() as u64;
-    let shown = faults.into_iter().take(SHOWN);
-    let shown = shown.map(|fault| Fault::new(fault.line as u64, fault.what));
-    let shown: Vec<Fault> = shown.collect();
+    let shown: Vec<Fault> = faults.iter().take(SHOWN).map(fault_of).collect();
     refused(name, count, &shown, Exit::Usage)
         .remedy(format!("{}; nothing was imported", words(remedy)))
+}
+
+/// With the token that it is about: a line may hold several.
+fn fault_of(fault: &token_file::Fault) -> Fault {
+    Fault {
+        token: fault.which(),
+        ..Fault::new(fault.line as u64, fault.what.as_str())
+    }
 }
 
 /// In the order of the file.
@@ -285,8 +320,8 @@ fn sorted(mut faults: Vec<token_file::Fault>) -> Vec<token_file::Fault> {
     faults
 }
 
-/// The tokens as CSV of one's own, and the line of each.
-fn rows(tokens: &Tokens) -> (Zeroizing<String>, Vec<u64>) {
+/// The tokens as CSV of one's own, and where each comes from.
+fn rows(tokens: &Tokens) -> (Zeroizing<String>, Vec<Origin>) {
     // Allocated once: a string that grows leaves copies of keys behind.
     let names = tokens.found.iter().flat_map(|token| &token.user);
     let names: usize = names.map(String::len).sum();
@@ -302,7 +337,7 @@ fn rows(tokens: &Tokens) -> (Zeroizing<String>, Vec<u64>) {
     text.push_str(
         "user,serial,kind,algorithm,digits,period,counter,pin_hash,password_hash,secret\n",
     );
-    let mut lines = Vec::with_capacity(tokens.found.len());
+    let mut origins = Vec::with_capacity(tokens.found.len());
     for token in &tokens.found {
         let user = quoted(token.user.as_deref().unwrap_or_default());
         let serial = token.serial.as_deref().unwrap_or_default();
@@ -328,9 +363,12 @@ fn rows(tokens: &Tokens) -> (Zeroizing<String>, Vec<u64>) {
             text.push_str(encode_base32(key).expose());
         }
         text.push('\n');
-        lines.push(token.line as u64);
+        origins.push(Origin {
+            line: token.line as u64,
+            which: token.which(),
+        });
     }
-    (text, lines)
+    (text, origins)
 }
 
 /// Whose `~/.google_authenticator` it is.

@@ -9,6 +9,7 @@
 //! disable more than a tenth of them is refused unless it was asked for, because it is more often cut off than
 //! right.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
@@ -67,7 +68,19 @@ struct Difference {
     after: Option<String>,
 }
 
-/// What the file says of a user: columns that it has not are `None`.
+impl Difference {
+    /// What it becomes, for people. A number without its country is put on record with that of
+    /// `limits.delivery_home`, which only the server knows.
+    fn becomes(&self) -> Option<Cow<'_, str>> {
+        let after = self.after.as_deref()?;
+        if self.field != "phone" || after.trim_start().starts_with('+') {
+            return Some(after.into());
+        }
+        Some(format!("{after} (as written)").into())
+    }
+}
+
+/// What the file says of a user: columns that it does not have are `None`.
 struct Wanted {
     aliases: Option<Vec<String>>,
     groups: Option<Vec<String>>,
@@ -100,7 +113,7 @@ impl UserImport {
         looked
             .weak
             .retain(|weak| created.contains(weak.user.to_string().as_str()));
-        plan.warnings = looked.warnings();
+        plan.warnings = looked.warnings(source);
         if !plan.dry_run {
             self.import.on_conflict = OnConflict::Skip;
             let from = (source, &looked.left);
@@ -368,7 +381,7 @@ fn told(plan: &Plan) -> String {
                 printable(&one.user).into_owned(),
                 one.field.to_owned(),
                 or_dash(one.before.as_deref()),
-                or_dash(one.after.as_deref()),
+                or_dash(one.becomes().as_deref()),
             ]);
         }
         text.push_str(&table.text());
@@ -398,6 +411,30 @@ fn told(plan: &Plan) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Beside one on record, which has its country, it would look like the form that it becomes.
+    #[test]
+    fn a_number_without_its_country_is_shown_as_what_was_written() {
+        let change = |field, after: &str| Difference {
+            user: "kim@default".to_owned(),
+            field,
+            before: Some("+821012345678".to_owned()),
+            after: Some(after.to_owned()),
+        };
+        let plan = Plan {
+            changed: vec![
+                change("phone", "010-9999-0000"),
+                change("phone", "+82 10 9999 0000"),
+                change("class", "010"),
+            ],
+            ..Plan::default()
+        };
+        let told = told(&plan);
+        let ends = ["010-9999-0000 (as written)", "+82 10 9999 0000", "010"];
+        for (line, end) in told.lines().skip(1).zip(ends) {
+            assert!(line.trim_end().ends_with(end), "{end}: {told}");
+        }
+    }
 
     #[test]
     fn a_number_is_known_again_with_its_country() {

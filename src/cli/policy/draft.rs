@@ -13,7 +13,7 @@ use crate::api::{
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::input;
-use crate::cli::output::{Table, joined, local_time, printable};
+use crate::cli::output::{Table, count, joined, local_time, printable};
 use crate::model::draft::DRAFT_MAX;
 
 /// Propose changes of policy files, try them on past logins, and approve those of others
@@ -253,8 +253,8 @@ fn found(finding: &PolicyFinding) -> String {
 
 fn replayed(replay: &PolicyReplay) -> String {
     let mut text = format!(
-        "{} logins read again, {} of them by policy {}: {} would come out otherwise.\n",
-        replay.decisions,
+        "{} read again, {} of them by policy {}: {} would come out otherwise.\n",
+        count(replay.decisions as u64, "login"),
         replay.concerned,
         printable(&replay.policy),
         replay.otherwise

@@ -24,10 +24,10 @@ pub(super) fn approvals(token: &Record) -> Option<String> {
 /// What makes its codes: `totp sha1, 6 digits, 30 s`; `sms, 6 digits`.
 pub(in crate::cli) fn makes(token: &Record) -> String {
     match token.kind.as_str() {
-        "recovery" => match token.codes_left {
-            Some(1) => "recovery, 1 code left".to_owned(),
-            left => format!("recovery, {} codes left", left.unwrap_or_default()),
-        },
+        "recovery" => {
+            let left = token.codes_left.unwrap_or_default();
+            format!("recovery, {} left", output::count(left.into(), "code"))
+        }
         "card" => "card, 35 cells".to_owned(),
         "yubikey" => format!("yubikey, OTPs of {} letters", token.digits),
         "totp" | "hotp" => {
@@ -160,7 +160,11 @@ pub(super) fn describe(token: &Record) -> String {
         "last used step",
         token.last_step.map(|step| step.to_string()),
     );
-    table.pair("drift", token.drift.map(|steps| format!("{steps} steps")));
+    let steps = |drift: i32| {
+        let plural = if drift.abs() == 1 { "" } else { "s" };
+        format!("{drift} step{plural}")
+    };
+    table.pair("drift", token.drift.map(steps));
     let accept = token.last_accept.as_deref();
     table.pair(
         "last accept",

@@ -2,6 +2,7 @@
 
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::document::{Table, Value};
+use crate::model::name_rule::NameRule;
 use crate::policy::Rule;
 use crate::policy::case::{Case, Expect, Given};
 use crate::policy::condition::Wanted;
@@ -10,25 +11,34 @@ use crate::policy::parse::Reader;
 use crate::time::UnixTime;
 
 impl Reader<'_, '_> {
-    pub(super) fn tests(&mut self, root: &mut Table<'_>, rules: &[Rule]) -> Vec<Case> {
+    pub(super) fn tests(
+        &mut self,
+        root: &mut Table<'_>,
+        rules: &[Rule],
+        names: &[NameRule],
+    ) -> Vec<Case> {
         let tables = root
             .value("test")
             .and_then(|value| value.tables(self.findings));
         tables
             .unwrap_or_default()
             .into_iter()
-            .map(|table| self.test(table, rules))
+            .map(|table| self.test(table, rules, names))
             .collect()
     }
 
-    fn test(&mut self, mut table: Table<'_>, rules: &[Rule]) -> Case {
+    fn test(&mut self, mut table: Table<'_>, rules: &[Rule], names: &[NameRule]) -> Case {
         let place = table.place().clone();
         let name = table
             .required("name", self.findings)
             .and_then(|value| value.text(self.findings));
         let given = table.required("given", self.findings);
         let given = given
-            .map(|value| self.given(&value, rules))
+            .map(|value| {
+                let mut given = self.given(&value, rules);
+                self.named(&mut given, &value, names);
+                given
+            })
             .unwrap_or_default();
         let expect = table.required("expect", self.findings);
         let expect = expect.and_then(|value| self.expect(&value, rules));

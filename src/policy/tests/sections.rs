@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use super::{RULE, errors, policy};
+use super::{RULE, errors, known_attribute, policy};
+use crate::diagnostic::Source;
 use crate::model::kind::Kind;
 use crate::otp::Digits;
 use crate::policy::{
-    Activate, Codes, Enrolment, Event, Factor, Medium, Naming, Notify, PerKind, StepUp,
+    Activate, Codes, Enrolment, Event, Factor, Medium, Naming, Notify, PerKind, Policies, StepUp,
+    TestOutcome,
 };
 
 const fn days(days: u64) -> Duration {
@@ -403,4 +405,50 @@ fn what_follows_from_a_fault_of_a_section_is_not_reported() {
             "policies/vpn.toml:10:10"
         ]
     );
+}
+
+#[test]
+fn user_names_of_cases_are_read_by_the_policys_rules() {
+    let rule = "[[rule]]\nname = \"staff\"\nwhen = { realm = \"staff\" }\nrequire = [\"otp\"]\n";
+    let case = |user: &str| {
+        format!(
+            "[[test]]\nname = \"t\"\ngiven = {{ user = '{user}' }}\nexpect = {{ rule = \"staff\" }}\n"
+        )
+    };
+    let names = "name_rules = [\"strip-host\", \"CORP=staff\"]\n";
+    for user in [r"CORP\alice", "host/alice@corp", "alice@staff"] {
+        let policy = policy(&format!("{names}{rule}{}", case(user)));
+        assert_eq!(policy.name_rules.len(), 2);
+        assert!(policy.run_tests().iter().all(TestOutcome::passed), "{user}");
+    }
+    let without = policy(&format!("{rule}{}", case(r"CORP\alice")));
+    assert!(without.name_rules.is_empty());
+    assert!(!without.run_tests().iter().all(TestOutcome::passed));
+    let found = errors(&format!("{names}{rule}{}", case("@")));
+    let wanted = "`@` is no user by `name_rules`";
+    assert!(
+        found.len() == 1 && found.concat().contains(wanted),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn rules_for_names_that_are_none_are_refused_at_their_place() {
+    let found = errors(&format!("name_rules = [\"strip\"]\n{RULE}"));
+    let wanted = "policies/vpn.toml:1:15: error: `strip` is no rule for names";
+    assert!(
+        found.len() == 1 && found.concat().starts_with(wanted),
+        "{found:?}"
+    );
+    let many = vec!["\"strip-realm\""; 33].join(", ");
+    let found = errors(&format!("name_rules = [{many}]\n{RULE}"));
+    assert!(found.concat().contains("more than 32 rules"), "{found:?}");
+    // Who signed in to our own pages is asked for again by the key.
+    for name in ["console", "self-service"] {
+        let text = format!("name_rules = [\"strip-realm\"]\n{RULE}");
+        let file = Source::new(format!("policies/{name}.toml"), text);
+        let found = Policies::parse(&[file], &known_attribute).unwrap_err();
+        let wanted = format!("policy `{name}` takes no `name_rules`");
+        assert!(found[0].to_string().contains(&wanted), "{}", found[0]);
+    }
 }

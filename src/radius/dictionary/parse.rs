@@ -16,72 +16,10 @@
 
 use std::collections::HashMap;
 
+use crate::radius::dictionary::fault::MAX_DEPTH;
 use crate::radius::dictionary::{
-    Attribute, DataType, Dictionary, Encryption, Format, Space, Vendor,
+    Attribute, Cause, DataType, Dictionary, Encryption, Format, ParseError, Space, Vendor,
 };
-
-/// A fault in a dictionary file.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("{file}:{line}: {cause}")]
-pub struct ParseError {
-    /// The file, as named to the resolver.
-    pub file: String,
-    /// Line, from 1.
-    pub line: usize,
-    /// What is wrong.
-    pub cause: Cause,
-}
-
-/// What is wrong with a line.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Cause {
-    /// No such file.
-    #[error("cannot read `{0}`")]
-    Missing(String),
-    /// Files include each other.
-    #[error("files include each other more than {MAX_DEPTH} deep")]
-    TooDeep,
-    /// Files include others many times over, or have more than a dictionary.
-    #[error("more than {most} {what} in a dictionary and all that it includes")]
-    TooMany {
-        /// Of what.
-        what: &'static str,
-        /// How many are taken.
-        most: usize,
-    },
-    /// The first word of the line.
-    #[error(
-        "`{0}` is not ATTRIBUTE, VALUE, VENDOR, BEGIN-VENDOR, END-VENDOR, BEGIN-TLV, END-TLV, FLAGS or $INCLUDE"
-    )]
-    UnknownKeyword(String),
-    /// Too few or too many words.
-    #[error("expected {0}")]
-    Expected(&'static str),
-    /// Not a number, or out of range.
-    #[error("`{0}` is not a number that fits here")]
-    BadNumber(String),
-    /// Not a data type.
-    #[error("`{0}` is not a data type")]
-    UnknownType(String),
-    /// Not a flag.
-    #[error("`{0}` is not a flag")]
-    UnknownFlag(String),
-    /// Neither declared before nor built in.
-    #[error("the vendor `{0}` was not declared")]
-    UnknownVendor(String),
-    /// A VALUE for nothing.
-    #[error("the attribute `{0}` is not defined")]
-    UnknownAttribute(String),
-    /// An attribute in one that holds none.
-    #[error("`{0}` is in no attribute of type tlv, extended, long-extended or evs")]
-    NoParent(String),
-    /// Two meanings for one name.
-    #[error("`{0}` is defined already, differently")]
-    Conflict(String),
-    /// BEGIN and END do not match.
-    #[error("{0} without its counterpart")]
-    Unbalanced(&'static str),
-}
 
 pub(crate) fn parse(
     known: Dictionary,
@@ -97,14 +35,12 @@ pub(crate) fn parse(
         internal: false,
         files: 1,
         lines: 0,
+        faults: Vec::new(),
     };
-    let text = resolve(root).ok_or_else(|| ParseError {
-        file: root.to_owned(),
-        line: 1,
-        cause: Cause::Missing(root.to_owned()),
-    })?;
-    parser.file(root, &text, 0)?;
-    parser.finish()
+    let missing = || ParseError::new(root, 1, Cause::Missing(root.to_owned()));
+    let text = resolve(root).ok_or_else(missing)?;
+    let read = parser.file(root, &text, 0);
+    parser.finish(read)
 }
 
 struct Parser<'r> {
@@ -122,6 +58,8 @@ struct Parser<'r> {
     files: usize,
     /// Lines of them.
     lines: usize,
+    /// Faults of lines behind which reading went on.
+    faults: Vec<ParseError>,
 }
 
 struct PendingValue {
@@ -143,11 +81,7 @@ struct Scope {
 impl Parser<'_> {
     fn file(&mut self, file: &str, text: &str, depth: usize) -> Result<(), ParseError> {
         let mut scope = Scope::default();
-        let at = |line: usize, cause| ParseError {
-            file: file.to_owned(),
-            line,
-            cause,
-        };
+        let at = |line: usize, cause| ParseError::new(file, line, cause);
         let mut last = 1;
         for (number, line) in (1..).zip(text.lines()) {
             last = number;
@@ -172,16 +106,21 @@ impl Parser<'_> {
                         None => return Err(at(number, Cause::Missing((*name).to_owned()))),
                     }
                 }
-                ["VALUE", attribute, name, value] => self.values.push(PendingValue {
-                    file: file.to_owned(),
-                    line: number,
-                    attribute: attribute.to_ascii_lowercase(),
-                    name: (*name).to_owned(),
-                    number: number_of(value).map_err(|cause| at(number, cause))?,
-                }),
-                words => self
-                    .line(words, &mut scope)
-                    .map_err(|cause| at(number, cause))?,
+                ["VALUE", attribute, name, value] => match number_of(value) {
+                    Ok(value) => self.values.push(PendingValue {
+                        file: file.to_owned(),
+                        line: number,
+                        attribute: attribute.to_ascii_lowercase(),
+                        name: (*name).to_owned(),
+                        number: value,
+                    }),
+                    Err(cause) => self.note(&words, at(number, cause))?,
+                },
+                words => {
+                    if let Err(cause) = self.line(words, &mut scope) {
+                        self.note(words, at(number, cause))?;
+                    }
+                }
             }
         }
         match scope {
@@ -191,6 +130,19 @@ impl Parser<'_> {
             Scope { space: Some(_), .. } => Err(at(last, Cause::Unbalanced("BEGIN-VENDOR"))),
             Scope { .. } => Ok(()),
         }
+    }
+
+    /// Goes on behind the fault of a line that says nothing of the lines below it.
+    fn note(&mut self, words: &[&str], fault: ParseError) -> Result<(), ParseError> {
+        let begins = words.first().is_some_and(|word| FRAME.contains(word));
+        if begins || self.faults.len() + 1 >= MAX_FAULTS {
+            return Err(fault);
+        }
+        // What stands in an attribute that was not understood is no further fault.
+        if self.faults.is_empty() || !matches!(fault.cause, Cause::NoParent(_)) {
+            self.faults.push(fault);
+        }
+        Ok(())
     }
 
     fn line(&mut self, words: &[&str], scope: &mut Scope) -> Result<(), Cause> {
@@ -421,13 +373,15 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn finish(self) -> Result<Dictionary, ParseError> {
+    fn finish(self, read: Result<(), ParseError>) -> Result<Dictionary, ParseError> {
         let Self {
             mut dictionary,
+            mut faults,
             values,
             redefinable,
             ..
         } = self;
+        faults.extend(read.err());
         for PendingValue {
             file,
             line,
@@ -436,7 +390,7 @@ impl Parser<'_> {
             number,
         } in values
         {
-            let fault = |cause| ParseError { file, line, cause };
+            let fault = |cause| ParseError::new(&file, line, cause);
             let index = dictionary.by_name.get(&attribute).copied();
             let found = index.and_then(|index| dictionary.attributes.get_mut(index));
             let (Some(found), Some(index)) = (found, index) else {
@@ -448,11 +402,21 @@ impl Parser<'_> {
             };
             let old = found.values.insert(name.to_ascii_lowercase(), number);
             if index >= redefinable && old.is_some_and(|old| old != number) {
-                return Err(fault(Cause::Conflict(name)));
+                if faults.len() < MAX_FAULTS {
+                    faults.push(fault(Cause::Conflict(name)));
+                }
+                continue;
             }
             found.value_names.entry(number).or_insert(name);
         }
-        Ok(dictionary)
+        let mut faults = faults.into_iter();
+        match faults.next() {
+            None => Ok(dictionary),
+            Some(first) => Err(ParseError {
+                more: faults.collect(),
+                ..first
+            }),
+        }
     }
 }
 
@@ -554,8 +518,18 @@ fn few(what: &'static str, found: usize, most: usize) -> Result<(), Cause> {
     Ok(())
 }
 
-/// Deepest nesting of includes: files that include each other end here, not on the stack.
-const MAX_DEPTH: usize = 8;
+/// First words of lines that say what the lines below them are.
+const FRAME: [&str; 7] = [
+    "VENDOR",
+    "BEGIN-VENDOR",
+    "END-VENDOR",
+    "BEGIN-TLV",
+    "END-TLV",
+    "$INCLUDE",
+    "$INCLUDE-",
+];
+/// Most faults that are said at once.
+const MAX_FAULTS: usize = 20;
 /// Most files that are read: the whole of FreeRADIUS has 250.
 const MAX_FILES: usize = 1_000;
 /// Most lines of them.

@@ -30,7 +30,8 @@ fn expected(what: &'static str) -> Wrong {
 pub(super) fn encode(attribute: &Attribute, text: &str) -> Result<Vec<u8>, Wrong> {
     match attribute.data_type {
         DataType::String => Ok(text.as_bytes().to_vec()),
-        DataType::Octets | DataType::Abinary => octets(text),
+        DataType::Octets => octets(text),
+        DataType::Abinary => filter(text),
         DataType::Sized(length) => {
             let octets = octets(text)?;
             let fits = octets.len() == usize::from(length);
@@ -109,6 +110,12 @@ fn octets(text: &str) -> Result<Vec<u8>, Wrong> {
     hex(digits).ok_or_else(|| expected("an even number of hex digits"))
 }
 
+/// Octets only: a text is the source of a filter, and would filter nothing if it were sent as it is.
+fn filter(text: &str) -> Result<Vec<u8>, Wrong> {
+    let octets = text.strip_prefix("0x").and_then(hex);
+    octets.ok_or_else(|| expected("a filter as 0x and hex digits (its text form is not read)"))
+}
+
 fn hex(digits: &str) -> Option<Vec<u8>> {
     let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
     let octet = |pair: &[u8; 2]| hex_octet(std::str::from_utf8(pair).ok()?);
@@ -162,7 +169,8 @@ pub(super) fn texts<'a>(
     }
     let text = match attribute.data_type {
         DataType::String => readable(value).map(Cow::Borrowed),
-        DataType::Octets | DataType::Abinary | DataType::Sized(_) => {
+        DataType::Abinary => Some(Cow::Owned(hexed(value))),
+        DataType::Octets | DataType::Sized(_) => {
             let text = readable(value).filter(|text| !text.starts_with("0x"));
             text.map(Cow::Borrowed)
                 .or_else(|| Some(Cow::Owned(hexed(value))))
@@ -259,4 +267,34 @@ fn hexed(value: &[u8]) -> String {
         let _ = write!(text, "{octet:02x}");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::radius::attribute::Attributes;
+    use crate::radius::dictionary::Dictionary;
+
+    /// The text of Ascend's filter is its source: as octets of a value it would filter nothing.
+    #[test]
+    fn a_binary_filter_is_octets_and_no_text() {
+        let text = "VENDOR Ascend 529\nBEGIN-VENDOR Ascend\nATTRIBUTE Filter 242 abinary\nEND-VENDOR Ascend\n";
+        let resolve = |name: &str| (name == "test").then(|| text.to_owned());
+        let dictionary = Dictionary::default().with("test", resolve).unwrap();
+        let encode = |text| dictionary.encode("Filter", text, None);
+        let refused = encode("ip in forward tcp est").unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "`ip in forward tcp est` is not a filter as 0x and hex digits (its text form is not read), which \
+             Filter wants"
+        );
+        assert!(encode("0x010").is_err());
+        let octets = encode("0x616263").unwrap();
+        assert_eq!(octets, *b"\x1a\x0b\0\0\x02\x11\xf2\x05abc");
+        // Octets that happen to be letters are told as what can be written.
+        let mut told = Vec::new();
+        dictionary.describe(Attributes::parse(&octets).unwrap(), |(name, text)| {
+            told.push(format!("{name}={text}"));
+        });
+        assert_eq!(told, ["Filter=0x616263"]);
+    }
 }

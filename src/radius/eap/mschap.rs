@@ -36,6 +36,12 @@ pub fn failure(ident: u8, text: &str) -> Vec<u8> {
     packet(4, ident, text.as_bytes())
 }
 
+/// The response of a peer, as it sends it.
+pub fn response(ident: u8, peer: &[u8; 16], response: &[u8; 24], name: &[u8]) -> Vec<u8> {
+    let parts = [&[49], peer.as_slice(), &[0; 8], response, &[0], name];
+    packet(2, ident, &parts.concat())
+}
+
 /// Reads what the peer sent to a challenge of ours. `None`: it is none of the three, or not whole.
 pub fn read(data: &[u8], ident: u8, challenge: &[u8; 16]) -> Option<Said> {
     match data {
@@ -78,11 +84,7 @@ mod tests {
     fn response(ident: u8, name: &[u8]) -> Vec<u8> {
         let hash = challenge_hash(&[3; 16], &[9; 16], name);
         let answer = challenge_response(hash, &nt_password_hash("755224"));
-        packet(
-            2,
-            ident,
-            &[&[49], &[3; 16][..], &[0; 8], &answer, &[0], name].concat(),
-        )
+        super::response(ident, &[3; 16], &answer, name)
     }
 
     #[test]

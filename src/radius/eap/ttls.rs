@@ -14,8 +14,8 @@ use crate::wire::Reader;
 pub enum Inside {
     /// What was typed.
     Password(SecretString),
-    /// What was made of it, and by which method; `None`: it does not fit the challenge, or has not the form
-    /// of a response.
+    /// What was made of it, and by which method; `None`: it does not fit the challenge, or does not
+    /// have the form of a response.
     Response(Option<Response>, &'static str),
     /// An EAP packet.
     Eap(Vec<u8>),

@@ -39,7 +39,7 @@ pub(crate) async fn begin(
     } = call.from;
     let wish = Wish::new(&app, &caller, arrival, call.body)?;
     let turn = app.turn(&wish.client)?;
-    of_own_realm(&wish.client, &wish.user)?;
+    of_own_realm(&app, &wish.client, &wish.user)?;
     let begun = match retry {
         None => wish.begin(&app).await?,
         Some((key, digest)) => {

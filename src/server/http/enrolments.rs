@@ -49,7 +49,7 @@ pub(crate) async fn ask_for_token(
     };
     let client = asking(&app, &caller, None)?;
     let turn = app.turn(&client)?;
-    let question = Question::new(client, arrival, proof)?;
+    let question = Question::new(&app, client, arrival, proof)?;
     let task = Arc::clone(&app);
     let made = app.finish(async move {
         let context = question.context();
@@ -93,7 +93,7 @@ pub(crate) async fn confirm_own_token(
     };
     let client = asking(&app, &caller, None)?;
     let turn = app.turn(&client)?;
-    let question = Question::new(client, arrival, presented)?;
+    let question = Question::new(&app, client, arrival, presented)?;
     let task = Arc::clone(&app);
     let proven = app.finish(async move {
         let context = question.context();

@@ -72,7 +72,7 @@ pub(crate) async fn verify(app: Arc<App>, call: Asked<Verify>) -> Result<VerifyA
     } = call.from;
     let client = asking(&app, &caller, call.query.client.as_deref())?;
     let turn = app.turn(&client)?;
-    let question = Question::new(client, arrival, call.body)?;
+    let question = Question::new(&app, client, arrival, call.body)?;
     // The store drops what is past its deadline; this bounds a store that does not answer at all.
     let patience = app.limits().request_timeout + GRACE;
     let verdict = timeout(patience, app.verdict(question, &caller, retry)).await;
@@ -268,7 +268,7 @@ pub(crate) async fn replace_credentials(
     };
     let client = asking(&app, &caller, None)?;
     let turn = app.turn(&client)?;
-    let question = Question::new(client, arrival, proof)?;
+    let question = Question::new(&app, client, arrival, proof)?;
     let new = CredentialsPatch {
         password: new_password.map(NewVerifier::Text),
         pin: new_pin.map(NewVerifier::Text),
@@ -311,6 +311,7 @@ pub(super) struct Question {
 
 impl Question {
     pub(super) fn new(
+        app: &App,
         client: Arc<Client>,
         arrival: Arrival,
         body: VerifyRequest,
@@ -335,7 +336,7 @@ impl Question {
         {
             return Err(Failure::malformed("context.min_assurance: write 1, 2 or 3"));
         }
-        of_own_realm(&client, &body.user)?;
+        of_own_realm(app, &client, &body.user)?;
         Ok(Self {
             client,
             arrival,
@@ -454,8 +455,8 @@ impl Verdict {
 
 /// Refuses users of another realm than the client's. A name that cannot be read belongs to no realm; it is
 /// rejected, and audited, as unknown.
-pub(super) fn of_own_realm(client: &Client, user: &str) -> Result<(), Failure> {
-    if let (Some(realm), Ok(user)) = (&client.realm, client.key(user))
+pub(super) fn of_own_realm(app: &App, client: &Client, user: &str) -> Result<(), Failure> {
+    if let (Some(realm), Ok(user)) = (&client.realm, app.core().key(client, user))
         && realm != user.realm()
     {
         return Err(Failure::forbidden(

@@ -231,7 +231,9 @@ impl Job {
         let client = &self.peer.client;
         let attempt = retries.and_then(|retries| {
             let this = (&**client, self.source);
-            let asker = retries.asker(packet, this, (asked.user, shown))?;
+            let user = self.pipeline.service.core.key(client, asked.user);
+            let user = user.map_or_else(|_| asked.user.to_owned(), |key| key.joined());
+            let asker = retries.asker(packet, this, (&user, shown))?;
             Some((retries, asker))
         });
         let Some((retries, asker)) = attempt else {

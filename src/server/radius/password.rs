@@ -24,7 +24,7 @@ pub(super) struct Credential {
 pub(super) enum Shown {
     /// The text; empty, and so never right, when it is not text or not ours to read.
     Passcode(SecretString),
-    /// What was made of it; `None`: it has not the form of a response.
+    /// What was made of it; `None`: it does not have the form of a response.
     Response(Option<Response>),
     /// A packet of EAP, put together: it may lead to one of the others.
     Eap(Vec<u8>),

@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::core::name_rules;
 use crate::model::client::Require;
 use crate::radius::attribute::Type;
 use crate::radius::authenticator::{SecretKeys, Signature};
@@ -287,7 +288,9 @@ impl Pipeline {
         } = arrived;
         let client = &peer.client;
         let login = |class: &[u8], user: &str| self.service.login.login_of(class, client, user);
-        let said = accounting::read(packet, client, (source.ip(), now), login)?;
+        let policies = self.service.core.policies();
+        let from = (&**client, name_rules(client, &policies));
+        let said = accounting::read(packet, from, (source.ip(), now), login)?;
         Ok(Task::Account(Box::new(said)))
     }
 

@@ -130,7 +130,8 @@ impl Retries {
         }
     }
 
-    /// A packet as one of an attempt; `None` where its credential is none that can be told again.
+    /// A packet as one of an attempt of this user, by the key where the name has one; `None` where its credential is
+    /// none that can be told again.
     pub(super) fn asker<'a>(
         &self,
         packet: &Packet<'_>,
@@ -143,9 +144,6 @@ impl Retries {
             Shown::Response(response) => self.of_response(response.as_ref()?),
             Shown::Eap(_) => return None,
         };
-        let user = client
-            .key(user)
-            .map_or_else(|_| user.to_owned(), |key| key.joined());
         let station = packet.first(Type::CallingStationId);
         let nas = nas_address(packet).unwrap_or_else(|| source.to_canonical());
         let nas = match nas {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use data_encoding::{BASE64, HEXLOWER};
 
+use crate::diagnostic::units::count;
 use crate::model::sealing::SealAlgorithm;
 use crate::secret::Key256;
 use crate::store::backup::frame::{Opening, Reader};
@@ -384,9 +385,10 @@ impl Anew {
             header.backup, header.created, header.head
         );
         if *used_later > 0 {
+            let tokens = count(*used_later, "token");
             push!(
                 detail,
-                "; codes of {used_later} tokens were used behind record {at}, and stay used"
+                "; codes of {tokens} were used behind record {at}, and stay used"
             );
         }
         restored.epoch = self.made.begin_epoch(

@@ -1,7 +1,7 @@
 //! Keys of personal data, one for each user, in a file of their own.
 //!
 //! Display name, phone number, e-mail address and birth date are sealed under a key of their user, in rows
-//! and in the audit. The keys lie in the numbered slots of `personal.keys`, each sealed by the store's data
+//! and in the audit, and there what operators note about the user. The keys lie in the numbered slots of `personal.keys`, each sealed by the store's data
 //! key. Neither the log nor `main.redb` ever holds one, and no slot is used twice. So the destruction of one
 //! slot is the end of all copies of what it sealed, in old log segments and in pages that redb has freed,
 //! for those who hold the master key, too; and the audit chain stays as it is.

@@ -8,7 +8,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::model::audit::{AuditRecord, Changed, FieldChange, SecretChange};
+use crate::model::audit::{AuditRecord, Changed, Event, FieldChange, SecretChange};
 use crate::model::client::Access;
 use crate::model::credential::Verifier;
 use crate::model::user::Waiver;
@@ -477,24 +477,53 @@ fn sealed(
     Ok(Changed::Sealed { person, sealed })
 }
 
-/// The record with its personal fields opened, as far as their keys still are.
+/// What is said of a user, which goes with the user's personal data.
+pub(super) fn said(person: u64, text: String, keys: Keys<'_>) -> Result<FieldChange, StoreError> {
+    let change = Changed::Text {
+        before: None,
+        after: Some(text),
+    };
+    Ok(FieldChange {
+        record: None,
+        field: SAID.to_owned(),
+        change: sealed(person, SAID, &change, keys)?,
+    })
+}
+
+/// The record with its personal fields opened, as far as their keys still are. What is said of a user is its detail
+/// then, and a hidden field when the key is gone.
 pub(crate) fn opened(mut record: AuditRecord, sealer: &Sealer) -> AuditRecord {
-    for one in &mut record.changes {
-        if let Changed::Sealed { person, sealed } = &one.change {
-            let row = person.to_be_bytes();
-            let place = personal_place(&row, &one.field);
-            let opened = sealer.open_personal(*person, place, sealed);
-            one.change = match opened {
-                Ok(None) => Changed::Hidden("erased"),
-                Ok(Some(plain)) => {
-                    record::changed(plain.expose()).unwrap_or(Changed::Hidden("unreadable"))
-                }
-                Err(_) => Changed::Hidden("unreadable"),
-            };
+    let mut said = None;
+    record.changes.retain_mut(|one| {
+        let Changed::Sealed { person, sealed } = &one.change else {
+            return true;
+        };
+        let row = person.to_be_bytes();
+        let place = personal_place(&row, &one.field);
+        let opened = sealer.open_personal(*person, place, sealed);
+        one.change = match opened {
+            Ok(None) => Changed::Hidden("erased"),
+            Ok(Some(plain)) => {
+                record::changed(plain.expose()).unwrap_or(Changed::Hidden("unreadable"))
+            }
+            Err(_) => Changed::Hidden("unreadable"),
+        };
+        match &mut one.change {
+            Changed::Text { after, .. } if one.field == SAID => {
+                said = after.take();
+                said.is_none()
+            }
+            _ => true,
         }
+    });
+    if let (Event::Change(event), Some(said)) = (&mut record.event, said) {
+        event.detail = Some(said);
     }
     record
 }
+
+/// The field in which a record has what is said of a user.
+const SAID: &str = "note";
 
 fn personal_place<'a>(row: &'a [u8], field: &'a str) -> Place<'a> {
     Place {

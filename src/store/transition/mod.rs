@@ -236,6 +236,16 @@ pub enum Change {
         /// What else a reader must know.
         detail: String,
     },
+    /// Changes no record, either: what is said of a user is sealed in the audit under the key of the user's personal
+    /// data.
+    NoteUser {
+        /// What was done, a word.
+        action: &'static str,
+        /// Of whom.
+        user: UserKey,
+        /// What is said.
+        text: String,
+    },
     /// The notices about records up to this one are done.
     Notified {
         /// The record.
@@ -375,6 +385,7 @@ impl Change {
                 user,
                 detail,
             } => Ok(Plan::noted(action, &target).concerns(user).detail(detail)),
+            Self::NoteUser { action, user, text } => users::note(rows, action, (&user, text), keys),
             Self::Notified { seq, detail } => Ok(settings::notified(seq, detail)),
             Self::BackedUp { seq, detail } => settings::backed_up(rows, (at, seq), detail),
             Self::MasterExchanged(place) => settings::master_exchanged(at, &place),

@@ -11,7 +11,7 @@ use crate::store::transition::rows::{
     token_state_write, tokens_of, user_state, user_state_write,
 };
 use crate::store::transition::working::Working;
-use crate::store::transition::{devices, tokens};
+use crate::store::transition::{changed, devices, tokens};
 use crate::store::{StoreError, record};
 use crate::time::UnixTime;
 
@@ -260,6 +260,18 @@ pub(super) fn erase(
     writes.extend(persons.iter().map(erased));
     let detail = format!("keys of personal data destroyed: {}", persons.len());
     Ok(Plan::of_user("user_erase", user, writes).detail(detail))
+}
+
+/// What an operator says of a user.
+pub(super) fn note(
+    rows: &Working<'_>,
+    action: &'static str,
+    (user, text): (&UserKey, String),
+    keys: Keys<'_>,
+) -> Result<Plan, StoreError> {
+    let person = person_of(rows, &record::user_key(user))?;
+    let said = changed::said(person, text, keys)?;
+    Ok(Plan::of_user(action, user, Vec::new()).others(vec![said]))
 }
 
 /// What is left of users who had this name and were removed.

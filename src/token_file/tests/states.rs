@@ -15,6 +15,21 @@ fn read_text(text: &str, format: Format) -> Tokens {
     read(text, format, &said).unwrap()
 }
 
+/// What is not taken over of tokens, with their lines.
+fn cautions(tokens: &Tokens) -> Vec<(usize, Caution)> {
+    let cautions = tokens.cautions.iter();
+    cautions
+        .map(|(place, caution)| (tokens.found[*place].line, *caution))
+        .collect()
+}
+
+/// Lines of the tokens whose clocks are off.
+fn off(tokens: &Tokens) -> Vec<usize> {
+    let cautions = cautions(tokens).into_iter();
+    let off = cautions.filter(|(_, caution)| *caution == Caution::Drift);
+    off.map(|(line, _)| line).collect()
+}
+
 /// The line of the `count`th part of a text that is this.
 fn line_of(text: &str, part: &str, count: usize) -> usize {
     let (at, _) = text.match_indices(part).nth(count).unwrap();
@@ -58,8 +73,8 @@ fn a_token_that_its_own_system_takes_no_codes_of_is_a_finding() {
         let changed = exported.replacen(from, to, 1);
         let tokens = read_text(&changed, Format::PrivacyIdeaYaml);
         let line = line_of(&changed, "otpkey:", 0);
-        let fault = Fault::new(line, Remedy::LeaveOut.of(what));
-        assert_eq!(tokens.faults, [fault], "{to}");
+        let expected = [(line, what, Remedy::LeaveOut)];
+        assert_eq!(told(&tokens.faults), expected, "{to}");
         assert_eq!(tokens.found.len(), 1, "{to}");
     }
     for state in ["''", "null", "ENROLLED"] {
@@ -73,11 +88,9 @@ fn a_token_that_its_own_system_takes_no_codes_of_is_a_finding() {
     let realm = text("keycloak-realm.json").replacen("\"enabled\": true", "\"enabled\": false", 1);
     let tokens = read_text(&realm, Format::Keycloak);
     let line = line_of(&realm, "credentialData", 1);
-    let fault = Fault::new(
-        line,
-        Remedy::LeaveOut.of("the user of the token is disabled there"),
-    );
-    assert_eq!(tokens.faults, [fault]);
+    let what = "the user of the token is disabled there";
+    assert_eq!(told(&tokens.faults), [(line, what, Remedy::LeaveOut)]);
+    assert_eq!(tokens.faults[0].which().as_deref(), Some("entry 1, alice"));
     assert!(
         tokens
             .found
@@ -169,7 +182,7 @@ fn what_a_pskc_policy_does_not_allow_is_a_finding() {
     let later = "<pskc:ExpiryDate>2030-12-31T00:00:00Z</pskc:ExpiryDate>";
     let tokens = read_text(&with(later), Format::Pskc);
     let line = line_of(&plain, "<pskc:Key ", 0);
-    assert_eq!(tokens.cautions, [(line, Caution::Ends)]);
+    assert_eq!(cautions(&tokens), [(line, Caution::Ends)]);
     // The device has dates, too.
     let serial = "   <pskc:SerialNo>PSKC0002</pskc:SerialNo>\n";
     let over = format!("{serial}   {}\n", later.replace("2030", "2020"));
@@ -180,15 +193,14 @@ fn what_a_pskc_policy_does_not_allow_is_a_finding() {
 
 #[test]
 fn a_clock_that_is_off_is_said() {
-    let drift = |line: usize| vec![(line, Caution::Drift)];
     let users = text("freeradius-users");
-    assert_eq!(read_text(&users, Format::FreeRadius).cautions, drift(3));
+    assert_eq!(off(&read_text(&users, Format::FreeRadius)), [3]);
     let users = users.replace("Offset := 30", "Offset := 0");
-    assert!(read_text(&users, Format::FreeRadius).cautions.is_empty());
+    assert_eq!(off(&read_text(&users, Format::FreeRadius)), [0; 0]);
     let exported = text("privacyidea-export.yaml");
     let line = line_of(&exported, "otpkey:", 1);
     // Measured to the start of a step: a clock that is right is up to a step behind.
-    for (shift, off) in [
+    for (shift, is_off) in [
         ("-29.0", false),
         ("0", false),
         ("-30.0", true),
@@ -196,12 +208,12 @@ fn a_clock_that_is_off_is_said() {
         ("x", true),
     ] {
         let changed = exported.replace("'-29.0'", &format!("'{shift}'"));
-        let wanted = if off { drift(line) } else { Vec::new() };
-        let cautions = read_text(&changed, Format::PrivacyIdeaYaml).cautions;
-        assert_eq!(cautions, wanted, "{shift}");
+        let wanted = vec![line; usize::from(is_off)];
+        let tokens = read_text(&changed, Format::PrivacyIdeaYaml);
+        assert_eq!(off(&tokens), wanted, "{shift}");
     }
     let plain = text("pskc-plain.xml");
-    for (steps, off) in [
+    for (steps, is_off) in [
         ("0", false),
         ("-2", true),
         ("-29.0", false),
@@ -211,28 +223,21 @@ fn a_clock_that_is_off_is_said() {
         let drifted = format!(
             "<pskc:TimeDrift><pskc:PlainValue>{steps}</pskc:PlainValue></pskc:TimeDrift>\n{interval}"
         );
-        let cautions = read_text(&plain.replace(interval, &drifted), Format::Pskc).cautions;
-        let wanted = if off {
-            drift(line_of(&plain, "<pskc:Key ", 0))
-        } else {
-            Vec::new()
-        };
-        assert_eq!(cautions, wanted, "{steps}");
+        let tokens = read_text(&plain.replace(interval, &drifted), Format::Pskc);
+        let line = line_of(&plain, "<pskc:Key ", 0);
+        assert_eq!(off(&tokens), vec![line; usize::from(is_off)], "{steps}");
     }
     let google = text("google_authenticator_alice");
     let said = said("google_authenticator_alice");
     for (option, wanted) in [
-        ("\" TIME_SKEW -2\n\" TOTP_AUTH", drift(1)),
-        ("\" TIME_SKEW 0\n\" TOTP_AUTH", Vec::new()),
-        ("\" RESETTING_TIME_SKEW 1+2\n\" TOTP_AUTH", Vec::new()),
+        ("\" TIME_SKEW -2\n\" TOTP_AUTH", &[1][..]),
+        ("\" TIME_SKEW 0\n\" TOTP_AUTH", &[]),
+        ("\" RESETTING_TIME_SKEW 1+2\n\" TOTP_AUTH", &[]),
     ] {
         let google = google.replace("\" TOTP_AUTH", option);
         let tokens = read(&google, Format::GoogleAuthenticator, &said).unwrap();
-        assert_eq!(
-            (tokens.found.len(), tokens.cautions),
-            (1, wanted),
-            "{option}"
-        );
+        assert_eq!(tokens.found.len(), 1, "{option}");
+        assert_eq!(off(&tokens), wanted, "{option}");
     }
 }
 
@@ -249,7 +254,7 @@ fn keys_of_rlm_totp_in_hexadecimal_are_read() {
     let expected = ["alice", "bob"].map(|user| format!("{user} - totp sha1 6 30 {key}"));
     assert_eq!(found, expected);
     let what = "secret: a TOTP-Key is 0x and hexadecimal digits";
-    assert_eq!(tokens.faults, [Fault::new(3, what)]);
+    assert_eq!(told(&tokens.faults), [(3, what, Remedy::Correct)]);
 }
 
 #[test]

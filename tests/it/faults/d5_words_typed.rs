@@ -106,6 +106,25 @@ fn a_user_stands_without_an_option() {
     assert!(said.contains("explain bob --client"), "{said}");
 }
 
+/// What would end all of a user's sessions is not done for a word in the place of a session, but named.
+#[test]
+fn a_user_in_the_place_of_a_session_is_told_the_option() {
+    let site = Site::new();
+    site.json(&["user", "add", "alice"]);
+    let daemon = site.serve();
+    for words in [
+        &["session", "disconnect", "alice", "--yes"][..],
+        &["session", "set", "alice"],
+    ] {
+        let output = site.run(words);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(4), "{words:?}: {said}");
+        let right = format!("oncegate session {} --user alice", words[1]);
+        assert!(said.contains(&right), "{words:?}: {said}");
+    }
+    assert!(daemon.terminate().success());
+}
+
 #[test]
 fn tail_follows_as_tail_does() {
     let site = Site::new();
@@ -128,6 +147,19 @@ fn tail_follows_as_tail_does() {
         output.status.success() && shown.contains("alice"),
         "{shown}"
     );
+    // Of one user, by the name that was typed; also of one who is only known by what was tried.
+    site.json(&["user", "add", "bob"]);
+    for (words, lines) in [
+        (&["tail", "-n", "9", "alice"][..], 1),
+        (&["tail", "-n", "9", "--user", "ALICE@default"], 1),
+        (&["tail", "-n", "9", "nobody"], 0),
+    ] {
+        let output = site.run(words);
+        let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        assert_eq!(shown.lines().count(), lines, "{words:?}: {shown}");
+        assert!(!shown.contains("bob"), "{words:?}: {shown}");
+    }
 }
 
 #[test]

@@ -37,16 +37,19 @@ fn in_target(path: &str) -> PathBuf {
 
 /// The page in this format; checks its media type.
 fn page(daemon: &Daemon, accept: &str) -> String {
+    asked(daemon, &format!("Accept: {accept}\r\n"), accept)
+}
+
+/// The page, asked for with these lines; checks its media type.
+fn asked(daemon: &Daemon, lines: &str, media: &str) -> String {
     let mut stream = TcpStream::connect(daemon.http).unwrap();
-    let request = format!(
-        "GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
-    );
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: x\r\n{lines}Connection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-    assert!(head.contains(&format!("content-type: {accept};")), "{head}");
+    assert!(head.contains(&format!("content-type: {media};")), "{head}");
     body.to_owned()
 }
 
@@ -178,6 +181,21 @@ fn both_formats_are_read_by_other_parsers_and_say_the_same() {
     assert!(daemon.terminate().success());
 }
 
+/// `curl /metrics` and what names no format get the one that every reader knows.
+#[test]
+fn who_names_no_format_gets_the_plain_one() {
+    let (_site, daemon) = busy();
+    for lines in ["", "Accept: */*\r\n"] {
+        let said = asked(&daemon, lines, PLAIN);
+        assert!(
+            said.contains("# TYPE oncegate_decisions_total counter\n"),
+            "{lines}{said}"
+        );
+        assert!(!said.contains("# EOF"), "{lines}{said}");
+    }
+    assert!(daemon.terminate().success());
+}
+
 #[test]
 fn promtool_finds_nothing() {
     let promtool = in_target("tools/promtool");
@@ -186,9 +204,13 @@ fn promtool_finds_nothing() {
         return;
     }
     let (_site, daemon) = busy();
-    let plain = page(&daemon, PLAIN);
-    let said = given(Command::new(promtool).args(["check", "metrics"]), &plain);
-    assert_eq!(said, "");
+    for plain in [
+        page(&daemon, PLAIN),
+        asked(&daemon, "Accept: */*\r\n", PLAIN),
+    ] {
+        let mut check = Command::new(&promtool);
+        assert_eq!(given(check.args(["check", "metrics"]), &plain), "");
+    }
     assert!(daemon.terminate().success());
 }
 

@@ -12,3 +12,4 @@ mod in_flight;
 mod lockout;
 mod otp_oracle;
 mod otp_vectors;
+mod policy_names;

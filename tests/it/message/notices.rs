@@ -302,6 +302,9 @@ async fn the_word_of_a_notice_freezes_the_token() {
     desk.token("alice", "TOTP-1", Kind::Totp, LifeCycle::Active, "")
         .await;
     let told = desk.settled().await;
+    let moved = desk.changes("notified").await;
+    let last = moved.last().and_then(|change| change.detail.as_deref());
+    assert_eq!(last, Some("1 notice"));
     let (_, text) = &told[0];
     let (_, word) = text.trim_end_matches('.').rsplit_once(' ').unwrap();
     let service = desk.lab.service();

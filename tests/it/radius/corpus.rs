@@ -75,7 +75,7 @@ fn report(case: &Case, keys: &SecretKeys) -> Result<(), Discard> {
     };
     let now = UnixTime::from_millis(1_800_000_000_000);
     let arrived = ([192, 0, 2, 1].into(), now);
-    accounting::read(&packet, &client, arrived, |_, _| None).map(drop)
+    accounting::read(&packet, (&client, &[]), arrived, |_, _| None).map(drop)
 }
 
 /// What the authentication port does with a datagram before anybody decides.

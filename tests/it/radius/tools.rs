@@ -42,7 +42,16 @@ fn test(site: &Site, server: &str, words: &[&str], input: &str) -> (i32, Value) 
 fn a_server_is_asked_by_every_method_and_only_its_own_answer_counts() {
     let (site, daemon) = started();
     let server = daemon.radius.to_string();
-    for (counter, method) in ["pap", "chap", "mschapv2"].iter().enumerate() {
+    let methods = [
+        "pap",
+        "chap",
+        "mschap",
+        "mschapv2",
+        "eap-md5",
+        "eap-gtc",
+        "eap-mschapv2",
+    ];
+    for (counter, method) in methods.iter().enumerate() {
         let code = hotp(u64::try_from(counter).unwrap());
         let input = format!("{SECRET}\n{code}\n");
         let (exit, shown) = test(&site, &server, &["alice", "--method", method], &input);
@@ -52,7 +61,7 @@ fn a_server_is_asked_by_every_method_and_only_its_own_answer_counts() {
             "{method}: {shown}"
         );
         assert_eq!(shown["signed"], true);
-        if *method == "mschapv2" {
+        if method.ends_with("mschapv2") {
             assert_eq!(shown["proven"], true, "{shown}");
         }
         let (exit, shown) = test(&site, &server, &["alice", "--method", method], &input);
@@ -115,6 +124,77 @@ fn a_server_is_asked_by_every_method_and_only_its_own_answer_counts() {
         SECRET,
     );
     assert_eq!(nowhere.status.code(), Some(2));
+}
+
+#[test]
+fn challenges_are_answered_by_the_next_lines_of_stdin() {
+    const PASSWORD: &str = "Tr0ub4dor&3x";
+    let site = Site::new();
+    let policy = "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"password\", \"otp\"]\n\
+                  present = \"challenge\"\n";
+    fs::write(site.path().join("policies/default.toml"), policy).unwrap();
+    site.enrol("alice", "hotp", RFC_SECRET);
+    site.json_with(&["user", "set", "alice", "--password-stdin"], PASSWORD);
+    site.radius_client("vpn", SECRET);
+    let daemon = site.serve();
+    let server = daemon.radius.to_string();
+    for (counter, method) in [(0, "pap"), (1, "eap-gtc")] {
+        let words = ["alice", "--method", method];
+        let input = format!("{SECRET}\n{PASSWORD}\n{}\n", hotp(counter));
+        let (exit, shown) = test(&site, &server, &words, &input);
+        let accept = (0, &"Access-Accept".into());
+        assert_eq!((exit, &shown["answer"]), accept, "{method}: {shown}");
+        let asked = shown["asked"].as_array().unwrap();
+        assert_eq!(asked.len(), 1, "{method}: {shown}");
+        assert!(asked[0].as_str().unwrap().contains("code"), "{shown}");
+        // Nothing more to say: the challenge is the answer.
+        let (exit, shown) = test(&site, &server, &words, &format!("{SECRET}\n{PASSWORD}\n"));
+        let challenge = (1, &"Access-Challenge".into());
+        assert_eq!((exit, &shown["answer"]), challenge, "{method}: {shown}");
+        let advice = shown["advice"].as_str().unwrap();
+        assert!(advice.contains("one more line on stdin"), "{shown}");
+    }
+    // The answer is decided like any other.
+    let input = format!("{SECRET}\n{PASSWORD}\n000000\n");
+    let (exit, shown) = test(&site, &server, &["alice"], &input);
+    let reject = (1, &"Access-Reject".into());
+    assert_eq!((exit, &shown["answer"]), reject, "{shown}");
+}
+
+/// A line that no server asks for may be half of a secret that was wrapped: it is not passed over without a word.
+#[test]
+fn lines_that_were_not_asked_for_are_named() {
+    let (site, daemon) = started();
+    let server = daemon.radius.to_string();
+    let words = ["radius", "test", &server, "alice", "--secret-stdin"];
+    let output = site.run_with(&words, &format!("{SECRET}\n{}\nmore\n", hotp(0)));
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("more lines than the server asked for"),
+        "{said}"
+    );
+    let words = ["radius", "test", &server, "--status", "--secret-stdin"];
+    let output = site.run_with(&words, &format!("{SECRET}\nmore\n"));
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
+/// The server does not take the method: what to look at is said.
+#[test]
+fn an_eap_method_that_the_client_may_not_use_is_named() {
+    let (site, daemon) = started();
+    site.json(&["client", "set", "vpn", "--method", "eap-gtc"]);
+    let server = daemon.radius.to_string();
+    let input = format!("{SECRET}\n{}\n", hotp(0));
+    let words = ["alice", "--method", "eap-md5"];
+    let (exit, shown) = test(&site, &server, &words, &input);
+    assert_eq!(
+        (exit, &shown["answer"]),
+        (1, &"Access-Reject".into()),
+        "{shown}"
+    );
+    let advice = shown["advice"].as_str().unwrap();
+    assert!(advice.contains("another EAP method"), "{shown}");
 }
 
 /// A capture of these datagrams between 192.0.2.1:40000 and 192.0.2.2:1812; `true`: from the server.

@@ -65,6 +65,7 @@ fn files_are_recognised_and_imported() {
         ),
         ("freeradius-users", "freeradius", &[], "2 tokens"),
         ("entra-oath.csv", "entra", &["--skip-bad"], "2 tokens"),
+        ("multiotp.csv", "multiotp", &["--skip-bad"], "2 tokens"),
     ] {
         let site = site();
         let (exit, said) = import(&site, name, "", words);
@@ -213,6 +214,115 @@ fn a_refusal_names_file_line_and_field_and_makes_nothing() {
     }
     let tokens = site.json(&["token", "list"]);
     assert_eq!(tokens["tokens"].as_array().unwrap().len(), 0);
+}
+
+/// One line holds several tokens: whose is refused or left out is said, by the command and by the server.
+#[test]
+fn a_refusal_names_the_token() {
+    let site = site();
+    let service = |account: &str, secret: &str, digits: u8| {
+        format!(
+            r#"{{"secret":"{secret}","otp":{{"account":"{account}","digits":{digits},"tokenType":"TOTP"}}}}"#
+        )
+    };
+    let (one, other) = (
+        "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
+        "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U",
+    );
+    let services = [
+        service("alice", one, 6),
+        service("bob", one, 4),
+        service("stranger", other, 6),
+    ];
+    let mini = site.path().join("mini.2fas");
+    let text = format!(r#"{{"services":[{}]}}"#, services.join(","));
+    std::fs::write(&mini, text).unwrap();
+    let said = |words: &[&str]| {
+        let words = [&["token", "import", mini.to_str().unwrap()], words].concat();
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = site.run_with(&words, "");
+        let said = String::from_utf8([stdout, stderr].concat()).unwrap();
+        (status.code().unwrap(), said)
+    };
+    let (exit, refused) = said(&[]);
+    assert_eq!(exit, 2, "{refused}");
+    assert!(
+        refused.contains("digits: 6 to 9 (entry 2, bob)"),
+        "{refused}"
+    );
+    let (exit, left) = said(&["--skip-bad"]);
+    assert_eq!(exit, 0, "{left}");
+    let left_out = |end: &str| {
+        let mut lines = left.lines();
+        lines.any(|line| line.starts_with("Left out: ") && line.ends_with(end))
+    };
+    assert!(left_out("digits: 6 to 9 (entry 2, bob)"), "{left}");
+    assert!(left_out(" (entry 3, stranger)"), "{left}");
+    assert!(!left.contains("more row"), "all are named: {left}");
+    assert!(left.contains("Made 1 token."), "{left}");
+
+    let site = self::site();
+    let (exit, said) = import(&site, "google-migration.txt", "", &[]);
+    assert_eq!(exit, 5, "{said}");
+    assert!(
+        said.contains("secret: the same as in line 1 (entry 1, alice), as another kind"),
+        "{said}"
+    );
+    assert!(said.contains(" (entry 3, carol)"), "{said}");
+}
+
+/// What is in a file and not taken over is said: PINs and passwords that are no hashes.
+#[test]
+fn pins_in_clear_are_not_dropped_in_silence() {
+    for (name, what) in [
+        (
+            "users.oath",
+            "PINs in the file, which are not taken over: 1, the first of them in line 3 (entry 2, carol)",
+        ),
+        (
+            "freeradius-users",
+            "passwords in the file, which are not taken over: 1, the first of them in line 2 (entry 1, alice)",
+        ),
+    ] {
+        let (exit, said) = import(&site(), name, "", &["--skip-bad"]);
+        assert_eq!(exit, 0, "{name}: {said}");
+        assert!(said.contains(what), "{name}: {said}");
+        assert!(!said.contains("hunter2"), "{name}: {said}");
+    }
+}
+
+/// XML that is not understood is refused as such, and so is a file without a token.
+#[test]
+fn xml_of_others_is_refused() {
+    let site = site();
+    let token = "<Token><SerialNo>mo1</SerialNo></Token>";
+    for (text, what, next) in [
+        (
+            format!("<multiOTP version=\"5\"><Tokens>{token}</Tokens></multiOTP>"),
+            "XML of multiOTP's own",
+            "CSV (serial;manufacturer;algorithm;seed;digits;interval)",
+        ),
+        (
+            "<keyproof><Tokens/></keyproof>".to_owned(),
+            "XML, and neither PSKC nor SafeNet's",
+            "export it in a format",
+        ),
+        (
+            "<Tokens></Tokens>".to_owned(),
+            "the file holds no token",
+            "see that it is the whole file of tokens",
+        ),
+    ] {
+        let output = site.run_with(&["token", "import", "-"], &text);
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        for part in [what, next, "nothing was imported"] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+    }
 }
 
 /// PINs of privacyIDEA and passwords of Keycloak come along as hashes; who has one keeps it.

@@ -137,7 +137,7 @@ pub(crate) async fn list(
         return Ok(privacyidea_error(905, "Missing parameter: 'user'"));
     };
     // As at `/v1/admin/tokens`: whom the account does not see has no tokens, as one who is not there.
-    let view = match asked.client.key(&user) {
+    let view = match app.core().key(&asked.client, &user) {
         Ok(key) if caller.sees(&key) => app.core().store().view(&key)?,
         _ => None,
     };
@@ -165,7 +165,7 @@ pub(crate) async fn init(
     if !caller.may_administer() && !caller.acts_as(&[Scope::Operator]) {
         return Ok(forbidden("enroll"));
     }
-    let wanted = match wanted(&asked) {
+    let wanted = match wanted(&app, &asked) {
         Ok(wanted) => wanted,
         Err(what) => return Ok(privacyidea_error(905, what)),
     };
@@ -219,11 +219,11 @@ pub(crate) async fn init(
 }
 
 /// The token that is asked for.
-fn wanted(asked: &Asked) -> Result<NewToken, &'static str> {
+fn wanted(app: &App, asked: &Asked) -> Result<NewToken, &'static str> {
     let form = &asked.form;
     let given = |name: &str| form.text(name).filter(|text| !text.is_empty());
     let user = asked.user().ok_or("Missing parameter: 'user'")?;
-    let user = asked.client.key(&user);
+    let user = app.core().key(&asked.client, &user);
     let user = user.map_err(|_| "user: no name of a user")?;
     if given("pin").is_some() {
         return Err("pin: a PIN belongs to the user; set it with `oncegate user set --pin-stdin`");

@@ -17,26 +17,25 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// What the caller prefers. `OpenMetrics` where it does not say; the plain one where it takes neither.
+    /// `OpenMetrics` where it is named and the plain one is not preferred. A range is no name: who takes anything
+    /// (`curl`, and with it `promtool check metrics`) gets what every reader of metrics knows.
     pub(super) fn wanted(headers: &HeaderMap) -> Self {
         let lines = headers.get_all(header::ACCEPT).iter();
         let ranges: Vec<(String, f32)> = lines
             .filter_map(|line| line.to_str().ok())
             .flat_map(|line| line.split(','))
             .map(range)
-            .filter(|(media, _)| !media.is_empty())
             .collect();
-        if ranges.is_empty() {
-            return Self::Open;
-        }
-        // The most specific range that covers a type decides about it.
-        let quality = |media: &str, family: &str| {
-            let of = |wanted: &str| ranges.iter().find(|(range, _)| range == wanted);
-            let found = of(media).or_else(|| of(family)).or_else(|| of("*/*"));
-            found.map_or(0.0, |(_, quality)| *quality)
+        let of = |wanted: &str| {
+            let found = ranges.iter().find(|(range, _)| range == wanted);
+            found.map(|(_, quality)| *quality)
         };
-        let open = quality("application/openmetrics-text", "application/*");
-        if open > 0.0 && open >= quality("text/plain", "text/*") {
+        let open = of("application/openmetrics-text").unwrap_or_default();
+        // The most specific range that covers a type decides about it.
+        let plain = of("text/plain")
+            .or_else(|| of("text/*"))
+            .or_else(|| of("*/*"));
+        if open > 0.0 && open >= plain.unwrap_or_default() {
             Self::Open
         } else {
             Self::Plain
@@ -109,18 +108,20 @@ mod tests {
         let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;\
                           version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
         for lines in [
-            &[][..],
-            &["*/*"],
-            &[""],
-            &["application/openmetrics-text"],
-            &["APPLICATION/*;q=0.1"],
+            &["application/openmetrics-text"][..],
+            &["APPLICATION/OpenMetrics-Text; version=1.0.0, */*"],
             &[prometheus],
             &["text/plain;q=0.5", "application/openmetrics-text"],
         ] {
             assert_eq!(wanted(lines), Format::Open, "{lines:?}");
         }
         for lines in [
-            &["text/plain"][..],
+            &[][..],
+            &[""],
+            &["*/*"],
+            &["application/*"],
+            &["text/html, application/xml;q=0.9, */*;q=0.8"],
+            &["text/plain"],
             &["text/plain; version=0.0.4"],
             &["text/*"],
             &["text/plain, */*;q=0.1"],

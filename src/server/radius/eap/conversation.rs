@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::core::Core;
 use crate::login::LoginOutcome;
 use crate::model::client::Client;
 use crate::model::method::Allowed;
@@ -212,10 +213,10 @@ impl Conversation {
 
     /// Whether the name inside a tunnel may follow the one outside of it: that one is anonymous, or the
     /// same user's.
-    pub(super) fn admits(&self, inner: &str, client: &Client) -> bool {
+    pub(super) fn admits(&self, inner: &str, core: &Core, client: &Client) -> bool {
         let name = self.user.split('@').next().unwrap_or_default();
         let anonymous = name.is_empty() || name.to_ascii_lowercase().starts_with("anonymous");
-        anonymous || client.key(&self.user).ok() == client.key(inner).ok()
+        anonymous || core.key(client, &self.user).ok() == core.key(client, inner).ok()
     }
 }
 

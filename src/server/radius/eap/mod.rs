@@ -126,7 +126,8 @@ impl Job {
         let Some(user) = &question.user else {
             return true;
         };
-        let admitted = conversation.admits(user, &self.peer.client);
+        let core = &self.pipeline.service.core;
+        let admitted = conversation.admits(user, core, &self.peer.client);
         if admitted {
             conversation.named = Some(user.clone());
         } else {
