@@ -102,7 +102,7 @@ impl From<NewToken> for Enrol {
 
 impl Handed {
     /// With what is printed of it.
-    pub(super) fn printed(token: Token, state: TokenState) -> Self {
+    pub(super) fn printed(token: Token, state: &TokenState) -> Self {
         let printed = u32::from(recovery::MAX).saturating_sub(state.used.count());
         let printed = u8::try_from(printed).unwrap_or_default();
         Self {
@@ -115,15 +115,15 @@ impl Handed {
                 _ => Vec::new(),
             },
             token,
-            state,
+            state: *state,
         }
     }
 
     /// Without: it was printed before, or is not to be yet.
-    pub(super) const fn unprinted(token: Token, state: TokenState) -> Self {
+    pub(super) const fn unprinted(token: Token, state: &TokenState) -> Self {
         Self {
             token,
-            state,
+            state: *state,
             cells: Vec::new(),
             codes: Vec::new(),
         }
@@ -197,8 +197,8 @@ impl Admin {
         let (token, state) = self.token(&token.serial)?;
         self.requests.is_now(&token);
         Ok(match token.state {
-            LifeCycle::Requested => Handed::unprinted(token, state),
-            _ => Handed::printed(token, state),
+            LifeCycle::Requested => Handed::unprinted(token, &state),
+            _ => Handed::printed(token, &state),
         })
     }
 

@@ -99,9 +99,9 @@ impl Admin {
         let first = self.made_pending(&token, by.clone()).await?;
         let (token, state) = self.token(serial)?;
         let mut offered = Offered::from(if first {
-            Handed::printed(token.clone(), state)
+            Handed::printed(token.clone(), &state)
         } else {
-            Handed::unprinted(token.clone(), state)
+            Handed::unprinted(token.clone(), &state)
         });
         offered.first = first;
         if token.state == LifeCycle::Pending {

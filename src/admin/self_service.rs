@@ -175,7 +175,8 @@ impl Admin {
                     ..Note::default()
                 };
                 let evidence = Evidence::Refused(reason);
-                let attempt = attempt(asked, None, (Purpose::Confirm, evidence));
+                let typed = self.core.called(asked.0.client, asked.0.user);
+                let attempt = attempt(asked, typed, (Purpose::Confirm, evidence));
                 self.refuse(None, Attempt { note, ..attempt }).await?;
             }
         }
@@ -317,7 +318,9 @@ impl Admin {
         let (key, place) = (key.as_ref(), &place);
         let gather = || async move {
             let found = self.evidence(asked_at, key, asked, place).await?;
-            let attempt = attempt(asked_at, key, (Purpose::Enrol, found));
+            let typed = || self.core.called(asked_at.0.client, asked_at.0.user);
+            let name = key.map_or_else(typed, UserKey::joined);
+            let attempt = attempt(asked_at, name, (Purpose::Enrol, found));
             Ok::<_, CoreError>((attempt, ()))
         };
         let (verdict, ()) = self.login.settle_with(key, true, gather).await?;
@@ -534,16 +537,15 @@ fn rule_of<'p>((request, policy, at): AskedAt<'_, 'p>, view: &View) -> Result<&'
     rule.ok_or(Reason::NoRule)
 }
 
-/// What a client has presented for something else than a login; without `user` in the name that it was asked for.
+/// What a client has presented for something else than a login, in the name of `user`.
 fn attempt(
     (request, policy, at): AskedAt<'_, '_>,
-    user: Option<&UserKey>,
+    user: String,
     (purpose, evidence): (Purpose, Evidence),
 ) -> Attempt {
-    let typed = || self.core.called(request.client, request.user);
     Attempt {
         deadline: request.deadline,
-        user: user.map_or_else(typed, UserKey::joined),
+        user,
         client: request.client.name.as_str().into(),
         method: request.method.into(),
         source: request.source,

@@ -326,7 +326,7 @@ impl Admin {
     ) -> Result<Reason, AdminError> {
         let attempt = &attempt;
         let gather = || async move { Ok::<_, CoreError>((attempt.clone(), ())) };
-        let (verdict, ()) = self.login.settle_with(user, gather).await?;
+        let (verdict, ()) = self.login.settle_with(user, true, gather).await?;
         Ok(verdict.reason)
     }
 }

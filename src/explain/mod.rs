@@ -154,7 +154,7 @@ impl Explain {
         let named = match frame.reading {
             Reading::Present => self.core.key(request.client, request.user).ok(),
             // The audit has the key, which no rule for names is for.
-            _ => UserKey::parse(request.user).ok(),
+            Reading::Past(..) => UserKey::parse(request.user).ok(),
         };
         let meant = named
             .clone()

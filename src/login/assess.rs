@@ -79,6 +79,7 @@ impl Refusal {
 }
 
 /// Where a login stands when all that was compared is right.
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own
 pub(crate) struct Progress<'p> {
     pub(crate) rule: &'p Rule,
     pub(crate) view: Box<View>,

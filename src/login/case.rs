@@ -2,7 +2,7 @@
 
 use crate::login::candidates::{Slot, Where};
 use crate::login::challenge;
-use crate::login::challenge::{Binding, Inside, Opened, Reached, Stage, Ticket, end};
+use crate::login::challenge::{Binding, Inside, Opened, Reached, Ticket, end};
 use crate::login::round::Form;
 use crate::login::{LoginRequest, MIN_ASSURANCE};
 use crate::model::attempt::Comparison;

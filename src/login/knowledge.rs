@@ -175,7 +175,11 @@ impl Login {
     }
 
     /// Spends the time of a comparison; for a blocked user by waiting only.
-    async fn spend(&self, place: Option<&Place>, blocked: bool) -> Result<(), CoreError> {
+    pub(crate) async fn spend(
+        &self,
+        place: Option<&Place>,
+        blocked: bool,
+    ) -> Result<(), CoreError> {
         let place = self.placed(place)?;
         if blocked {
             self.hasher.wait(&place).await

@@ -101,7 +101,7 @@ pub struct SourceState {
     /// The last failure that counted, or up to when time has forgiven: what is long past may be forgotten.
     pub last: UnixTime,
     /// The names that failed, the newest first.
-    pub names: [Tried; SourceState::NAMES],
+    pub names: [Tried; Self::NAMES],
 }
 
 /// A name that failed from a source.

@@ -69,7 +69,7 @@ impl Admin {
         });
         let Some((token, state)) = found else {
             let missing = Evidence::Refused(Reason::NoToken);
-            let missing = attempt(asked, Some(&key), (Purpose::Confirm, missing));
+            let missing = attempt(asked, key.joined(), (Purpose::Confirm, missing));
             self.refuse(Some(&key), noted(missing, serial)).await?;
             return refused();
         };
@@ -106,10 +106,10 @@ impl Admin {
                 ..compared.clone()
             };
             let evidence = Evidence::Compared(settle::compared(&view, vec![wrong]));
-            let wrong = attempt(asked, Some(user), (Purpose::Confirm, evidence));
+            let wrong = attempt(asked, user.joined(), (Purpose::Confirm, evidence));
             Ok::<_, AdminError>((noted(wrong, &compared.serial), ()))
         };
-        self.login.settle_with(Some(user), gather).await?;
+        self.login.settle_with(Some(user), true, gather).await?;
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ pub struct ParseError {
     /// What is wrong.
     pub cause: Cause,
     /// What else is wrong, as far as it was read; none of these has more.
-    pub more: Vec<ParseError>,
+    pub more: Vec<Self>,
 }
 
 impl ParseError {

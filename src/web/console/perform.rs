@@ -227,12 +227,9 @@ async fn freeze(desk: &Desk, signed: &Signed, fields: &Fields) -> Response {
         let by = signed.by(desk)?;
         desk.app.admin().suspend_all(&user, by).await
     };
-    let error = match frozen.await {
-        Ok(_) => {
-            let back = own_path(fields.get("back"));
-            return answer::see_other(&with_done(back, "freeze"));
-        }
-        Err(error) => error,
+    let Err(error) = frozen.await else {
+        let back = own_path(fields.get("back"));
+        return answer::see_other(&with_done(back, "freeze"));
     };
     let status = match &error {
         AdminError::Core(_) => StatusCode::SERVICE_UNAVAILABLE,

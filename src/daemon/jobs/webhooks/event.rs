@@ -59,7 +59,7 @@ fn decision<'r>(record: &AuditRecord, event: &'r DecisionEvent) -> Option<Found<
     };
     let data = json!({
         "user": event.user,
-        "token": activated.or(event.serial.as_ref().map(Serial::as_str)),
+        "token": activated.or_else(|| event.serial.as_ref().map(Serial::as_str)),
         "client": &*event.client,
         "channel": event.channel.as_str(),
         "reason": event.reason.as_str(),
