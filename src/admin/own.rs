@@ -58,7 +58,7 @@ impl Admin {
         Ok(done)
     }
 
-    /// Suspends all tokens in use of a user, whoever asks; returns how many.
+    /// Suspends all tokens in use of a user, for the user or for an administrator; returns how many.
     pub async fn suspend_all(&self, user: &UserKey, by: By) -> Result<usize, AdminError> {
         if !by.may_change(user) {
             return Err(AdminError::Conflict(ADMINISTRATORS_ONLY));

@@ -109,8 +109,8 @@ pub struct AuditEntry {
 pub enum AuditEvent {
     /// A decision was asked for.
     Decision {
-        /// What was answered: `accept`, `reject` or `challenge`. Who cannot go on may be asked as everybody is: that is
-        /// `challenge` with the reason of the refusal; a client that shows no challenges hears `reject` with
+        /// What was answered: `accept`, `reject` or `challenge`. Who cannot go on may be asked as any name is: that is
+        /// `challenge` with the reason of the refusal; a client that shows no challenges gets `reject` with
         /// `challenged`.
         decision: String,
         /// Why, a word of the closed list.

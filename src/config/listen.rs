@@ -108,7 +108,7 @@ impl Resolver<'_> {
                     let error = Diagnostic::error(if is_same(*at, address) {
                         format!("{address} is in `{other}` too")
                     } else {
-                        format!("{address} and {at} of `{other}` are one place")
+                        format!("{address} and {at} of `{other}` overlap")
                     });
                     self.report(key, &entry, Some(scalar), error.help(APART));
                 }

@@ -93,14 +93,20 @@ pub fn file_faults(site: &Site) -> Vec<Fault> {
             faults.push(Fault::of(file, &why, error.remedy));
         }
     }
-    faults.extend(master(site));
+    by_line(faults)
+}
+
+fn by_line(mut faults: Vec<Fault>) -> Vec<Fault> {
     faults.sort_by_key(|fault| fault.finding.line.as_ref().map(|line| line.line));
     faults
 }
 
-/// Everything that is wrong with the files of a site: those that are named, policies and texts.
+/// Everything that is wrong with the files of a site: those that are named, the master key, policies and texts. A daemon
+/// that runs has its key, which may lie elsewhere by then.
 pub fn findings(site: &Site) -> Vec<Diagnostic> {
-    let faults = file_faults(site);
+    let mut faults = file_faults(site);
+    faults.extend(master(site));
+    let faults = by_line(faults);
     let is_known = |key: &str| faults.iter().any(|fault| fault.is_of(key));
     let mut needed = [keys::POLICIES_DIR, keys::RADIUS_DICTIONARY].into_iter();
     let readable = needed.all(|key| site.config.is_read(key.path) && !is_known(key.path));
@@ -116,7 +122,7 @@ pub fn findings(site: &Site) -> Vec<Diagnostic> {
 
 /// Refuses a site that names a file which is no good; what else is wrong with its files is said too.
 pub fn refuse_faults(site: &Site) -> Result<(), StartError> {
-    if file_faults(site).is_empty() {
+    if file_faults(site).is_empty() && master(site).is_none() {
         return Ok(());
     }
     Err(StartError::Findings(findings(site)))
@@ -174,12 +180,13 @@ fn judge(site: &Site, file: &NamedFile) -> Result<(), (String, String)> {
     }
 }
 
-/// What is wrong with the master key. A credential of systemd is there for the daemon alone, and a module is asked when the
-/// store is opened.
+/// What is wrong with the master key. A credential of systemd and a variable may be there for the daemon alone, and a
+/// module is asked when the store is opened.
 fn master(site: &Site) -> Option<Fault> {
     let (config, key) = (&site.config, keys::KEYS_MASTER.path);
     let is_here = match &config.keys.master {
-        MasterKey::File(_) | MasterKey::Env(_) => true,
+        MasterKey::File(_) => true,
+        MasterKey::Env(name) => std::env::var_os(name).is_some(),
         MasterKey::Credential(_) => std::env::var_os("CREDENTIALS_DIRECTORY").is_some(),
         MasterKey::Pkcs11(_) => false,
     };

@@ -183,7 +183,7 @@ impl Explain {
         let Some(policy) = frame.policy else {
             return Ok(situation);
         };
-        // In the order of `crate::login::Login::evaluate`.
+        // In the order of `crate::login::Login::assess`.
         let bound = key.as_ref().zip(request.client.realm.as_ref());
         let elsewhere = bound.is_some_and(|(key, realm)| realm != key.realm());
         let elsewhere = elsewhere.then_some(Reason::OtherRealm);

@@ -3,7 +3,7 @@
 use crate::api::explain::{Held, Next};
 use crate::explain::demand;
 use crate::explain::situation::{Decider, Situation, TokenShown};
-use crate::login::prompt::asked_in_vain;
+use crate::login::read::asked_in_vain;
 use crate::model::audit::{DecisionEvent, Purpose};
 use crate::model::credential::Verifier;
 use crate::model::kind::Kind;

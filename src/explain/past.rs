@@ -317,10 +317,10 @@ fn exception(event: &DecisionEvent, situation: &Situation) -> Option<String> {
 fn decided(event: &DecisionEvent) -> String {
     let verb = match (event.purpose, event.reason.decision()) {
         (Purpose::Login, Decision::Reject) if event.decision == Decision::Challenge => {
-            "was rejected, and answered with a challenge as everybody is"
+            "was rejected, and answered with a challenge, as for any name"
         }
         (Purpose::Login, Decision::Challenge) if event.decision == Decision::Reject => {
-            "was right so far, and heard a reject"
+            "was right so far, and was answered with a reject"
         }
         (Purpose::Confirm, Decision::Accept) => "proved that a new token works",
         (Purpose::Confirm, _) => "did not prove that a new token works",

@@ -12,14 +12,15 @@ use crate::core::CoreError;
 use crate::login::Login;
 use crate::login::candidates::{Slot, is_other};
 use crate::login::case::Case;
-use crate::login::challenge::{Factors, Opened, Stage, Ticket};
+use crate::login::challenge::{Factors, Opened, Stage};
 use crate::login::demand::{Demand, remaining, slots_left, success};
 use crate::login::hashing::Place;
 use crate::login::opened::{began_at, other_rule};
 use crate::login::read::{Read, Refusal};
 use crate::login::response::Told;
 use crate::login::round::{Round, is_match};
-use crate::login::{LoginRequest, Presented, Response, challenge, facts, match_otp};
+use crate::login::ticket::{self, Ticket};
+use crate::login::{LoginRequest, Presented, Response, facts, match_otp};
 use crate::model::attempt::{Compared, Comparison, Evidence, Note, Proven, Waived};
 use crate::model::credential::{Credentials, Knowledge};
 use crate::model::id::Serial;
@@ -428,7 +429,7 @@ impl Login {
         }
         let opens = case.request.opens(case.policy).is_some();
         let Read { round, codes, .. } = read;
-        let answers = opened.filter(|_| !round.asked.is_empty());
+        let answers = opened.filter(|one| !round.asked.is_empty() || !one.inside.passed.is_empty());
         let step = Step {
             codes,
             elsewhere: read.elsewhere,
@@ -440,7 +441,8 @@ impl Login {
             next: round.next,
             send: sends(case.rule, &round, &slots, opens),
             stage: if opens { Stage::Opening } else { Stage::Round },
-            // A keyword alone answers nothing: remembering it would let anybody fill the memory.
+            // A keyword alone answers nothing: remembering it would let anybody fill the memory. But where something
+            // was proven, that must not serve for a second login.
             answers: answers.map(|opened| case.answer(opened, ticket.as_ref())),
         };
         drop((slots, remaining));
@@ -450,7 +452,7 @@ impl Login {
     /// The code, made on the other channel, that this challenge was begun with.
     fn ticket(&self, case: Case<'_, '_>) -> Option<Ticket> {
         let text = case.request.challenge?;
-        challenge::open_ticket(&self.challenge_key, &case.request.client.name, text)
+        ticket::open_ticket(&self.challenge_key, &case.request.client.name, text)
     }
 
     /// Whether attempts of this user from there are evaluated at present.
@@ -547,7 +549,7 @@ fn unread(
     key: Option<&UserKey>,
 ) -> Result<(), Refusal> {
     if !(is_taken(request.method) && request.client.takes(request.method)) {
-        let detail = Some(presented_by(request));
+        let detail = Some(request.presented_by());
         return Err(Refusal::new(Reason::MethodNotAllowed, None, detail));
     }
     // The code's form is checked before anything is looked up (contract s7).
@@ -561,7 +563,7 @@ fn unread(
     let malformed = sole.is_some_and(|code| !is_code(code) && (only || !is_other(code)));
     let answered = request
         .challenge
-        .is_some_and(|id| id.contains(challenge::TICKET));
+        .is_some_and(|id| id.contains(ticket::TICKET));
     let empty = request.presented.is_empty() && !answered;
     if (malformed || empty) && request.opens(policy).is_none() {
         return Err(Reason::MalformedCode.into());
@@ -581,26 +583,4 @@ fn sends(rule: &Rule, round: &Round<'_>, slots: &[Slot<'_>], opens: bool) -> Opt
     let unasked = opens && rule.present == Present::Joined;
     let asks = of_next.filter(|_| !unasked).and_then(Slot::asks);
     round.keyword.or(asks)
-}
-
-/// What the audit says of a credential that is not looked at.
-fn presented_by(request: &LoginRequest<'_>) -> String {
-    if let Presented::Response(Some(response)) = request.presented
-        && let Some(why) = response.absent()
-    {
-        return why.to_owned();
-    }
-    match request.method {
-        "none" => "the request has no credential: no User-Password".to_owned(),
-        "mixed" => {
-            "the request has credentials of two methods, which RFC 2865 s4.1 forbids".to_owned()
-        }
-        method if is_taken(method) => {
-            let name = &request.client.name;
-            format!(
-                "the credential came by {method}, which is not among the methods of client {name}"
-            )
-        }
-        method => format!("the credential came by {method}"),
-    }
 }

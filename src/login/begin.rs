@@ -15,8 +15,9 @@ use crate::core::{CoreError, policy_of, shorten};
 use crate::login::Login;
 use crate::login::candidates::Slot;
 use crate::login::case::Case;
-use crate::login::challenge::{Behind, Reached, Stage, Ticket};
+use crate::login::challenge::{Reached, Stage};
 use crate::login::prompt::prompt;
+use crate::login::ticket::{self, Behind, Ticket};
 use crate::login::{Challenged, LoginRequest, challenge, facts};
 use crate::model::issue::{IssueRefusal, Way};
 use crate::model::kind::Kind;
@@ -175,7 +176,7 @@ impl Login {
 
     /// How a round of this client stands; `None`: it has none with this id.
     pub fn standing(&self, client: &str, id: &str) -> Result<Option<Standing>, CoreError> {
-        let opened = |behind| challenge::open_behind(&self.challenge_key, client, id, behind);
+        let opened = |behind| ticket::open_behind(&self.challenge_key, client, id, behind);
         let Some((ticket, behind)) = [Behind::Begun, Behind::Login]
             .into_iter()
             .find_map(|behind| Some((opened(behind)?, behind)))
@@ -202,7 +203,7 @@ impl Login {
             Ok(serial) => self.core.store.token(&serial)?,
             Err(_) => None,
         };
-        let this = challenge::mark(id);
+        let this = ticket::mark(id);
         Ok(found.is_some_and(|(_, state)| {
             let last = state.moving.last;
             let live = state.issued.filter(|issued| issued.number == ticket.number);
@@ -386,7 +387,8 @@ impl Login {
             user: request.user.chars().take(64).collect(),
             serial: serial.to_owned(),
             number: made.issued.number,
-            expires: request.at.plus(expires_in),
+            // By the clock that ends it, as those for names that cannot go on.
+            expires: self.core.window_time(request.at)?.plus(expires_in),
         };
         let prompt = match made.issued.pair {
             Some(pair) => self.cells(self.core.language(), pair),
@@ -413,7 +415,7 @@ impl Login {
     ) -> Result<String, CoreError> {
         let nonce = random(self.core.entropy.as_ref())?;
         let client = &request.client.name;
-        let text = challenge::with_ticket(&self.challenge_key, client, id, ticket, nonce);
+        let text = ticket::with_ticket(&self.challenge_key, client, id, ticket, nonce);
         text.ok_or(CoreError::Contended)
     }
 }

@@ -9,9 +9,9 @@
 //!        a keyword    compares nothing: a code is asked for
 //! ```
 
-use crate::login::challenge::Ticket;
 use crate::login::match_issued::compare_issued;
 use crate::login::match_otp::{Usable, compare_token, compare_yubikey};
+use crate::login::ticket::Ticket;
 use crate::model::attempt::Comparison;
 use crate::model::id::Serial;
 use crate::model::kind::Kind;

@@ -2,8 +2,9 @@
 
 use crate::login::candidates::{Slot, Where};
 use crate::login::challenge;
-use crate::login::challenge::{Binding, Inside, Opened, Reached, Ticket, end};
+use crate::login::challenge::{Binding, Inside, Opened, Reached};
 use crate::login::round::Form;
+use crate::login::ticket::{Ticket, end};
 use crate::login::{LoginRequest, MIN_ASSURANCE};
 use crate::model::attempt::Comparison;
 use crate::model::credential::Credentials;

@@ -51,7 +51,7 @@ pub(crate) mod match_otp;
 mod opened;
 mod pressed;
 pub(crate) mod prompt;
-mod read;
+pub(crate) mod read;
 pub mod redeem;
 pub(crate) mod refusals;
 pub mod repeat;
@@ -60,6 +60,7 @@ mod response;
 pub(crate) mod round;
 mod sessions;
 pub(crate) mod settle;
+pub(crate) mod ticket;
 pub mod travel;
 mod undecided;
 
@@ -145,7 +146,8 @@ impl Login {
             let wished = assessment.rule.or_else(|| policy.rules.first());
             let wished = wished.and_then(|rule| asked_for(request, rule));
             let wished = opening.map(|(factor, _)| factor).or(wished);
-            assessment.wished(wished.is_some());
+            // What was not typed is no guess either.
+            assessment.wished(wished.is_some() || request.presented.is_empty());
             let attempt = Attempt {
                 request: request.id,
                 at,
@@ -337,6 +339,7 @@ fn accepted(
         attributes: attributes(request, policy, rule, view, token),
         user: view.user.key.clone(),
         typed: progress.typed.clone(),
+        held: held(progress),
         rests: rests((request.client, policy), progress, token),
         assurance: if progress.adds {
             assurance(&progress.factors, None)
@@ -353,6 +356,17 @@ fn earlier(progress: Option<&Progress<'_>>) -> Vec<Proven> {
     held.unwrap_or_default()
 }
 
+/// The tokens of all rounds as they are after the accept: a first right code has activated a pending one, which is a
+/// change of its record.
+fn held(progress: &Progress<'_>) -> Vec<Proven> {
+    let held = progress.held.iter();
+    held.map(|one| Proven {
+        revision: one.revision + u64::from(one.first),
+        ..one.clone()
+    })
+    .collect()
+}
+
 /// What an accept by this token rests on; `None`: no code was used, or a waiver was, which is judged each time.
 fn rests(
     decided: (&Client, &Policy),
@@ -360,10 +374,17 @@ fn rests(
     token: Option<&str>,
 ) -> Option<Rests> {
     let Progress { view, .. } = progress;
-    let mut tokens = view.tokens.iter().map(|(token, _)| token);
-    let used = tokens.find(|one| Some(one.serial.as_str()) == token)?;
-    // Its first code has activated a pending one, which is a change of the record.
-    let revision = used.revision + u64::from(used.state != LifeCycle::Active);
+    let revision = match token {
+        Some(token) => {
+            let mut tokens = view.tokens.iter().map(|(token, _)| token);
+            let used = tokens.find(|one| one.serial.as_str() == token)?;
+            // Its first code has activated a pending one, which is a change of the record.
+            used.revision + u64::from(used.state != LifeCycle::Active)
+        }
+        None if progress.held.is_empty() => return None,
+        // The codes came in earlier rounds.
+        None => 0,
+    };
     let other = (progress.credentials.revision, revision, progress.outage);
     (!progress.leaves_out).then(|| Rests::of(decided, view, other))
 }

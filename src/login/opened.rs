@@ -7,9 +7,10 @@ use crate::login::Login;
 use crate::login::Presented;
 use crate::login::candidates::{Slot, is_usable};
 use crate::login::case::Case;
-use crate::login::challenge::{Binding, Closed, Inside, Opened, end};
+use crate::login::challenge::{Binding, Closed, Inside, Opened};
 use crate::login::match_otp::{MOST, codes};
 use crate::login::round::is_match;
+use crate::login::ticket::{self, end};
 use crate::login::{LoginRequest, challenge};
 use crate::model::attempt::Proven;
 use crate::model::audit::Channel;
@@ -43,7 +44,7 @@ impl Login {
         let Some(text) = request.challenge else {
             return Ok(Ok(None));
         };
-        let (id, _) = challenge::parts(text);
+        let (id, _) = ticket::parts(text);
         let closed = Closed::read(&self.challenge_key, id, at);
         let revision = self.core.store.credentials(&view.user.key)?.revision;
         let user = view.user.key.to_string();
@@ -88,7 +89,7 @@ impl Login {
         let (key, client) = (&self.challenge_key, &request.client.name);
         let ticket = request
             .challenge
-            .and_then(|text| challenge::open_ticket(key, client, text));
+            .and_then(|text| ticket::open_ticket(key, client, text));
         let Some(expires) = end(policy, opened.inside, ticket.as_ref()) else {
             return Some(NOT_WHOLE.to_owned());
         };

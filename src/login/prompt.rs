@@ -232,11 +232,6 @@ pub(crate) fn asked_for(request: &LoginRequest<'_>, rule: &Rule) -> Option<Facto
     (!first.is_knowledge() && accepted.any(|one| one == factor)).then_some(factor)
 }
 
-/// What the audit says where a word asks for a factor for which the user has no token in use.
-pub(crate) fn asked_in_vain(factor: Factor) -> String {
-    format!("what was typed asks for `{factor}`, for which the user has no token in use")
-}
-
 /// The text that asks for a factor.
 pub(crate) const fn prompt(factor: Factor) -> Text {
     match factor {

@@ -2,11 +2,11 @@
 
 use crate::login::candidates::Slot;
 use crate::login::case::Case;
-use crate::login::challenge::{Opened, Stage, Ticket};
+use crate::login::challenge::{Opened, Stage};
 use crate::login::demand::Demand;
-use crate::login::prompt::asked_in_vain;
 use crate::login::request::Fit;
 use crate::login::round::{Reading, Round, round};
+use crate::login::ticket::Ticket;
 use crate::login::{Presented, attributes};
 use crate::model::attempt::{Comparison, Waived};
 use crate::model::credential::Credentials;
@@ -196,6 +196,11 @@ impl<'r> Case<'r, '_> {
             }
         }
     }
+}
+
+/// What the audit says where a word asks for a factor for which the user has no token in use.
+pub(crate) fn asked_in_vain(factor: Factor) -> String {
+    format!("what was typed asks for `{factor}`, for which the user has no token in use")
 }
 
 /// What the audit says of an answer on another channel that proves too little here.

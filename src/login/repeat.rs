@@ -5,7 +5,7 @@
 //!
 //! - nothing is compared and nothing is consumed: the answer is that of the one consumption;
 //! - an accept is given again only while all that it rested on is as it was ([`Rests`]: the user with groups and
-//!   status, PIN and password, the token, the client, the policy, a declared outage), the same rule applies, and
+//!   status, PIN and password, the tokens of all rounds, the client, the policy, a declared outage), the same rule applies, and
 //!   neither user nor source is blocked; else the request is decided like any other;
 //! - each answer given again has its own record in the audit before it leaves (contract s8.2, s8.8).
 //!
@@ -21,7 +21,7 @@ use crate::core::{CoreError, policy_of, shorten};
 use crate::login::case::Case;
 use crate::login::{Accepted, Fit, Login, LoginAnswer, LoginOutcome, LoginRequest, Rests};
 use crate::login::{attributes, facts};
-use crate::model::attempt::{Attempt, Evidence, Note, Repeated};
+use crate::model::attempt::{Attempt, Evidence, Note, Proven, Repeated};
 use crate::model::audit::Purpose;
 use crate::model::id::{RequestId, Serial};
 use crate::model::reason::{Decision, Reason};
@@ -47,7 +47,8 @@ enum Answer {
     /// A code was consumed.
     Accept {
         user: UserKey,
-        serial: Serial,
+        serial: Option<Serial>,
+        held: Vec<Proven>,
         assurance: u8,
         rule: Arc<str>,
         rests: Rests,
@@ -63,7 +64,8 @@ impl Given {
         let answer = match &decided.answer {
             LoginAnswer::Accept(accepted) => Answer::Accept {
                 user: accepted.user.clone(),
-                serial: accepted.serial.clone()?,
+                serial: accepted.serial.clone(),
+                held: accepted.held.clone(),
                 assurance: accepted.assurance,
                 rule: Arc::clone(&accepted.rule),
                 rests: accepted.rests?,
@@ -171,6 +173,7 @@ impl Login {
         let Answer::Accept {
             user,
             serial,
+            held,
             assurance,
             rule: label,
             rests,
@@ -178,13 +181,14 @@ impl Login {
         else {
             return Ok(None);
         };
-        let rested = (Some(serial), label, Some(rests));
+        let rested = (serial.as_ref(), held.as_slice(), label, Some(rests));
         let asked = (request, policy, at);
         let Ok((view, rule)) = self.standing_for(asked, user, rested, When::Again)? else {
             return Ok(None);
         };
         let knows = rule.require.iter().any(|factor| factor.is_knowledge());
-        let attributes = attributes(request, policy, rule, &view, Some(serial.as_str()));
+        let token = serial.as_ref().map(Serial::as_str);
+        let attributes = attributes(request, policy, rule, &view, token);
         let fit = request.carrier.map(|carrier| carrier.accept(&attributes));
         if matches!(fit, Some(Fit::Not(_))) {
             return Ok(None);
@@ -196,6 +200,7 @@ impl Login {
             credentials: knows.then_some(rests.credentials),
             serial: serial.clone(),
             token: rests.token,
+            held: held.clone(),
         });
         let mut attempt = attempt(
             request,
@@ -214,7 +219,8 @@ impl Login {
         let accepted = Accepted {
             login: given.first,
             user: user.clone(),
-            serial: Some(serial.clone()),
+            serial: serial.clone(),
+            held: held.clone(),
             assurance: *assurance,
             rule: Arc::clone(label),
             typed: typed.cloned(),
@@ -265,9 +271,14 @@ impl Login {
         let policy = policy_of(request.client, &policies)?;
         let at = self.core.window_time(request.at)?;
         let Accepted {
-            user, serial, rule, ..
+            user,
+            serial,
+            held,
+            rule,
+            ..
         } = accepted;
-        let rested = (serial.as_ref(), rule, accepted.rests.as_ref());
+        let rests = accepted.rests.as_ref();
+        let rested = (serial.as_ref(), held.as_slice(), rule, rests);
         let standing = self.standing_for((request, policy, at), user, rested, When::Confirmed)?;
         let Err(reason) = standing.map(drop) else {
             return Ok(LoginOutcome {
@@ -300,7 +311,7 @@ impl Login {
         &self,
         (request, policy, at): (&LoginRequest<'_>, &'p Policy, UnixTime),
         user: &UserKey,
-        (serial, label, rests): (Option<&Serial>, &Arc<str>, Option<&Rests>),
+        (serial, held, label, rests): Rested<'_>,
         when: When,
     ) -> Result<Result<(View, &'p Rule), Reason>, CoreError> {
         let Some(view) = self.core.store.view(user)? else {
@@ -309,9 +320,11 @@ impl Login {
         if view.user.disabled {
             return Ok(Err(Reason::UserDisabled));
         }
-        let rule = match (when, rests) {
+        // What the conditions of the rule looked at need not come with the answer to a challenge.
+        let began_before = matches!(when, When::Confirmed) || request.challenge.is_some();
+        let rule = match rests {
             // The policy is the same text, see below: a rule that held when the login began is not asked again.
-            (When::Confirmed, Some(_)) => policy.rules.iter().find(|rule| rule.label == *label),
+            Some(_) if began_before => policy.rules.iter().find(|rule| rule.label == *label),
             _ => {
                 let rule = policy.decide(&facts(request, &view, at)).rule();
                 rule.filter(|rule| rule.label == *label)
@@ -321,7 +334,8 @@ impl Login {
             return Ok(Err(Reason::NoRule));
         };
         let token = serial.map_or(Some(0), |serial| usable(&view, serial, at));
-        let Some(token) = token else {
+        let stands = |one: &Proven| usable(&view, &one.serial, at) == Some(one.revision);
+        let Some(token) = token.filter(|_| held.iter().all(stands)) else {
             return Ok(Err(Reason::NotActive));
         };
         if let Some(rests) = rests {
@@ -364,6 +378,14 @@ impl Login {
         }
     }
 }
+
+/// What an accept rested on: the token that decided, those of all rounds, the rule, and the records.
+type Rested<'r> = (
+    Option<&'r Serial>,
+    &'r [Proven],
+    &'r Arc<str>,
+    Option<&'r Rests>,
+);
 
 /// Why an accept is looked at once more.
 #[derive(Clone, Copy)]

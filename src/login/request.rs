@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::login::Presented;
+use crate::model::attempt::Proven;
 use crate::model::audit::{Channel, Origin};
 use crate::model::client::Client;
 use crate::model::credential::Knowledge;
 use crate::model::id::{RequestId, Serial};
+use crate::model::method::is_taken;
 use crate::model::reason::{Decision, Reason};
 use crate::model::user_key::UserKey;
 use crate::policy::{Factor, Policy};
@@ -53,6 +55,30 @@ pub struct LoginRequest<'a> {
     pub origin: Option<&'a Arc<Origin>>,
     /// What replies can carry; `None`: any length.
     pub carrier: Option<&'a dyn Carrier>,
+}
+
+impl LoginRequest<'_> {
+    /// What the audit says of a credential that is not looked at.
+    pub(crate) fn presented_by(&self) -> String {
+        if let Presented::Response(Some(response)) = self.presented
+            && let Some(why) = response.absent()
+        {
+            return why.to_owned();
+        }
+        match self.method {
+            "none" => "the request has no credential: no User-Password".to_owned(),
+            "mixed" => {
+                "the request has credentials of two methods, which RFC 2865 s4.1 forbids".to_owned()
+            }
+            method if is_taken(method) => {
+                let name = &self.client.name;
+                format!(
+                    "the credential came by {method}, which is not among the methods of client {name}"
+                )
+            }
+            method => format!("the credential came by {method}"),
+        }
+    }
 }
 
 /// What the replies of a front end can carry: asked before anything is consumed for one.
@@ -136,6 +162,8 @@ pub struct Accepted {
     pub user: UserKey,
     /// With which token; none where the rule asks for no code.
     pub serial: Option<Serial>,
+    /// The tokens whose codes were right in all the rounds, with the revisions that their records have now.
+    pub(crate) held: Vec<Proven>,
     /// Strength of the factors, 1 to 3 (SP 800-63B levels).
     pub assurance: u8,
     /// What made the response, where one was presented: what goes back proves that we know it.

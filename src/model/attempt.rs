@@ -235,10 +235,12 @@ pub struct Repeated {
     pub revision: u64,
     /// Revision of PIN and password, where the rule asks for one.
     pub credentials: Option<u64>,
-    /// The token whose code was consumed.
-    pub serial: Serial,
+    /// The token whose code was consumed in the last round, if one was.
+    pub serial: Option<Serial>,
     /// Revision of its record.
     pub token: u64,
+    /// The tokens of all rounds.
+    pub held: Vec<Proven>,
 }
 
 /// A token whose code was right in an earlier round of a login.

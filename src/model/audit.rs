@@ -24,6 +24,18 @@ pub struct AuditRecord {
     pub mac: [u8; 32],
 }
 
+impl AuditRecord {
+    /// The token that came into use by it: of a login in rounds not always the one that decided.
+    pub fn activated(&self) -> Option<&str> {
+        let mut changes = self.changes.iter();
+        changes.find_map(|one| {
+            let token = one.record.as_deref()?.strip_prefix("token ")?;
+            let active = matches!(&one.change, Changed::Text { after: Some(after), .. } if after == "active");
+            (one.field == "state" && active).then_some(token)
+        })
+    }
+}
+
 /// What happened.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Event {

@@ -14,6 +14,7 @@ pub mod issue;
 pub mod issued;
 pub mod kind;
 pub mod life_cycle;
+pub(crate) mod locked;
 pub mod message;
 pub mod method;
 pub mod name_rule;

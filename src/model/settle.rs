@@ -27,15 +27,16 @@ use crate::model::attempt::{
     AtSource, Attempt, Compared, Comparison, Current, DriftRule, Evidence, Repeated, Stale,
     Success, Verdict,
 };
-use crate::model::audit::{Channel, DecisionEvent, Purpose};
+use crate::model::audit::{Channel, Purpose};
 use crate::model::credential::Knowledge;
 use crate::model::id::Serial;
 use crate::model::issue::{Issued, Sends};
 use crate::model::kind::Kind;
+use crate::model::locked::{locked_for_good, locks};
 use crate::model::reason::{Decision, Reason};
 use crate::model::token::{Moving, TokenState};
 use crate::model::user_state::{Answered, UserState};
-use crate::otp::throttle::{Block, Blocked, Lockout};
+use crate::otp::throttle::Blocked;
 use crate::otp::totp::TimeStep;
 use crate::time::UnixTime;
 
@@ -233,7 +234,9 @@ impl Attempt {
         let mut user = current.user.clone();
         if let Some(answer) = compared.answers {
             // Only who asks over HTTP asks how a challenge stands.
-            let told = self.channel == Channel::Http && compared.success != Success::MustChange;
+            let told = self.channel == Channel::Http
+                && compared.success != Success::MustChange
+                && compared.is_guess();
             user = if told {
                 user.answer_right(answer, self.at)
             } else {
@@ -486,7 +489,7 @@ impl Attempt {
             Ok(()) => refusal(Reason::RepeatedOk, user),
         };
         verdict.decision = Decision::Accept;
-        verdict.serial = Some(repeated.serial.clone());
+        verdict.serial.clone_from(&repeated.serial);
         verdict
     }
 
@@ -556,39 +559,6 @@ fn answered((token, _, state): Right<'_>) -> (Serial, TokenState) {
     (token.serial.clone(), TokenState { issued, ..state })
 }
 
-/// Whether a lock of the user began between these two states: what the user should hear of.
-fn locks(before: &UserState, after: &UserState, at: UnixTime) -> bool {
-    let locked = |state: &UserState| {
-        let known = state.known.iter().map(|known| known.throttle);
-        let all = known.chain([state.throttle]);
-        let locks = all.filter(|one| matches!(one.check(at), Err(Blocked::Locked { .. })));
-        locks.count()
-    };
-    let hard = |state: &UserState| state.throttle.block == Block::Hard;
-    locked(after) > locked(before) || (hard(after) && !hard(before))
-}
-
-/// Says so where a lock for good begins, and where it is the count of a year that locks with few failures on record.
-/// The places that are known may be locked later than all others.
-fn locked_for_good(
-    before: &UserState,
-    after: &UserState,
-    lockout: &Lockout,
-    at: UnixTime,
-) -> Option<&'static str> {
-    let hard = |state: &UserState| {
-        let known = state.known.iter().map(|known| known.throttle);
-        let all = known.chain([state.throttle]);
-        all.filter(|one| one.block == Block::Hard).count()
-    };
-    if hard(after) <= hard(before) {
-        return None;
-    }
-    let few = after.failures() < lockout.hard_lock_after.saturating_sub(lockout.lock_after);
-    let year = few && after.is_year_spent(lockout, at);
-    Some(if year { YEAR } else { DecisionEvent::FOR_GOOD })
-}
-
 /// What the audit says of a second answer to a challenge.
 pub(crate) const ANSWERED_BEFORE: &str =
     "the challenge was answered before, or many later ones were";
@@ -597,10 +567,6 @@ const FIRST_CODE: &str = "its first right code: the token is in use from now on"
 /// The same where that code came in an earlier round.
 const FIRST_ROUND: &str = "all is proven: the token whose first right code came in an earlier round is in use \
     from now on";
-/// What the audit says of a lock for good after few failures.
-const YEAR: &str = "locked until an administrator unlocks: too many wrong answers within a year, \
-    those before right ones included";
-
 const fn blocked_reason(blocked: Blocked) -> Reason {
     match blocked {
         Blocked::Throttled { .. } => Reason::Throttled,

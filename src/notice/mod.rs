@@ -14,6 +14,7 @@
 use crate::model::audit::{
     AuditRecord, ChangeEvent, Changed, DecisionEvent, Event as Happened, FieldChange, Purpose,
 };
+use crate::model::id::Serial;
 use crate::model::reason::{Decision, Reason};
 use crate::model::user::{FormerContact, User};
 use crate::model::user_key::UserKey;
@@ -186,37 +187,23 @@ fn decided(event: &DecisionEvent, record: &AuditRecord) -> Option<Notice> {
         Purpose::Confirm if accepted => Topic::EnrolmentEnded,
         Purpose::Enrol if accepted => Topic::DeviceBound,
         Purpose::Login if event.reason == Reason::RecoveryOk => Topic::RecoveryUsed,
-        Purpose::Login if came_into_use(event, record) => Topic::EnrolmentEnded,
+        Purpose::Login if record.activated().is_some() => Topic::EnrolmentEnded,
         _ => return None,
     };
     // Of a lock no token is to be named: the word that freezes one would not end it.
-    let target = event.serial.as_ref().filter(|_| topic != Topic::Locked);
+    let decided = || event.serial.as_ref().map(Serial::as_str);
+    let target = record.activated().or_else(decided);
+    let target = target.filter(|_| topic != Topic::Locked);
     let policy = event.rule.as_deref().and_then(|rule| rule.split_once(':'));
     Some(Notice {
         topic,
         user: UserKey::parse(&event.user).ok()?,
-        target: target.map(ToString::to_string),
+        target: target.map(ToOwned::to_owned),
         client: Some(event.client.to_string()),
         policy: policy.map(|(policy, _)| policy.to_owned()),
         for_good: event.locks_for_good(),
         left: None,
         at: record.at,
-    })
-}
-
-/// Whether the token that decided came into use with its first right code.
-fn came_into_use(event: &DecisionEvent, record: &AuditRecord) -> bool {
-    let Some(serial) = &event.serial else {
-        return false;
-    };
-    let token = format!("token {serial}");
-    let mut changes = record.changes.iter();
-    changes.any(|one| {
-        let active = match &one.change {
-            Changed::Text { after, .. } => after.as_deref() == Some("active"),
-            _ => false,
-        };
-        active && one.field == "state" && one.record.as_deref() == Some(token.as_str())
     })
 }
 

@@ -392,7 +392,7 @@ fn wrong_values_are_refused_at_their_place() {
         ),
         (
             "[zebra]\nstripes = 1",
-            "4:2: error: unknown key `zebra` (known here: `description`, `reject_delay`, `bypass`, `otp`, \
+            "4:2: error: unknown key `zebra` (known here: `description`, `name_rules`, `reject_delay`, `bypass`, `otp`, \
              `exemption`, `rule`, `lockout`",
         ),
         (

@@ -55,8 +55,7 @@ pub(super) fn which(entry: usize, name: Option<&str>) -> String {
 pub(super) fn named(serial: Option<&str>, user: Option<&str>) -> Option<String> {
     let shown = |text: Option<&str>| {
         let text = text?.trim();
-        let is_key = hex_key(text).is_ok() || base32_key(text).is_ok();
-        let fits = !text.is_empty() && text.len() <= NAME_MAX && !is_key;
+        let fits = !text.is_empty() && text.len() <= NAME_MAX && !could_be_key(text);
         fits.then(|| printable(text).into_owned())
     };
     match (shown(serial), shown(user)) {
@@ -64,6 +63,19 @@ pub(super) fn named(serial: Option<&str>, user: Option<&str>) -> Option<String> 
         (serial, user) => serial.or(user),
     }
 }
+
+/// Whether a text could be a key, or one with a wrong character, in any of the forms that keys have in files.
+fn could_be_key(text: &str) -> bool {
+    let text = text.strip_prefix("0x").unwrap_or(text);
+    let is_between = |sign: &char| matches!(sign, ':' | '-' | '=' | ' ');
+    let mut signs = text.chars().filter(|sign| !is_between(sign)).peekable();
+    let of_keys = |sign: char| sign.is_ascii_alphanumeric() || matches!(sign, '+' | '/' | '_');
+    let length = signs.clone().count();
+    hex_key(text).is_ok() || base32_key(text).is_ok() || (length >= SHORTEST && signs.all(of_keys))
+}
+
+/// Characters of the shortest text that is taken for a key: 64 bits in hex.
+const SHORTEST: usize = 16;
 
 /// What a person does about a file, or a token in it, that cannot be read.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

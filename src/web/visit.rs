@@ -122,11 +122,6 @@ pub(crate) fn is_live(desk: &Desk, signed: &Signed) -> bool {
     found.iter().any(|session| ground == Some(session.ground))
 }
 
-/// Whether someone who had signed in still is who they were, also where the session is over.
-pub(crate) fn stands(desk: &Desk, signed: &Signed) -> bool {
-    ground(desk, signed) == Some(signed.session.ground)
-}
-
 fn ground(desk: &Desk, signed: &Signed) -> Option<Ground> {
     let standing = person::standing(&desk.app, &signed.person.user);
     standing.ok().flatten().map(|standing| standing.ground)

@@ -22,7 +22,7 @@ fn a_place_has_one_listener() {
             format!(
                 "{tls}[web]\nconsole_listen = \"192.0.2.5:443\"\n[http]\nlisten = \"0.0.0.0:443\"\n"
             ),
-            "5:18: error: 192.0.2.5:443 and 0.0.0.0:443 of `http.listen` are one place",
+            "5:18: error: 192.0.2.5:443 and 0.0.0.0:443 of `http.listen` overlap",
         ),
         (
             format!("{radius}{files}"),

@@ -18,7 +18,7 @@ use crate::server::http::caller::{Arrival, Caller};
 use crate::server::http::error::{Failure, SEE};
 use crate::server::http::idempotency::{Claim, State as Progress};
 use crate::server::http::route::{Asked, Asker};
-use crate::server::http::verify::{asking, of_own_realm};
+use crate::server::http::verify::{asking, holder, of_own_realm};
 use crate::server::http::{App, idempotency};
 
 /// A round that was begun, and how long after arrival it is answered.
@@ -45,7 +45,7 @@ pub(crate) async fn begin(
         Some((key, digest)) => {
             let claim = app
                 .begun
-                .claim(caller.actor(), &key, digest, arrival.instant);
+                .claim(holder(&caller), &key, digest, arrival.instant);
             let answer = match claim.map_err(|_| Failure::KEY_REUSED)? {
                 Claim::First(sender, answer) => {
                     app.tasks().spawn(wish.settle(Arc::clone(&app), sender));

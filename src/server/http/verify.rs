@@ -191,7 +191,7 @@ impl Turn {
 }
 
 /// Whose idempotency keys a caller's are: a later client of the same name is another.
-fn holder(caller: &Caller) -> String {
+pub(super) fn holder(caller: &Caller) -> String {
     match caller {
         Caller::Key(client) => format!("{} {}", caller.actor(), client.created.as_millis()),
         Caller::Local { .. } | Caller::Person(_) => caller.actor(),
@@ -393,11 +393,11 @@ impl Question {
     async fn ask(self, app: &App) -> Result<Verdict, CoreError> {
         let context = self.context();
         let request = self.request(app, &context);
-        let mut decided = app.login().authenticate(&request).await?;
-        if let LoginAnswer::Challenge(challenge) = decided.answer {
-            decided.answer = LoginAnswer::Challenge(app.login().followed(&request, challenge)?);
-        }
-        Ok(Verdict::of(decided, self.arrival.id))
+        let decided = app.login().authenticate(&request).await?;
+        Ok(Verdict::of(
+            followed(app, &request, decided)?,
+            self.arrival.id,
+        ))
     }
 
     /// Answers a retry of the request that `first` was the answer to.
@@ -410,6 +410,7 @@ impl Question {
         let context = self.context();
         let request = self.request(app, &context);
         let decided = app.login().again(&request, given, None).await?;
+        let decided = followed(app, &request, decided)?;
         // A reject in the place of an accept is a decision of its own.
         let id = if given.accepts() {
             self.arrival.id
@@ -418,6 +419,21 @@ impl Question {
         };
         Ok(Verdict::of(decided, id))
     }
+}
+
+/// A decision whose challenge, if it is one, can be asked how it stands.
+fn followed(
+    app: &App,
+    request: &LoginRequest<'_>,
+    decided: LoginOutcome,
+) -> Result<LoginOutcome, CoreError> {
+    let answer = match decided.answer {
+        LoginAnswer::Challenge(challenge) => {
+            LoginAnswer::Challenge(app.login().followed(request, challenge)?)
+        }
+        answer => answer,
+    };
+    Ok(LoginOutcome { answer, ..decided })
 }
 
 impl Verdict {

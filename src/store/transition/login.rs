@@ -166,7 +166,7 @@ fn revision_of(
     Ok(found.map(|(revision, _)| revision))
 }
 
-/// Whether user, PIN, password and token are what they were when the accept was given first.
+/// Whether user, PIN, password and tokens are what they were when the accept was given first.
 fn is_as_it_was(rows: &Working<'_>, repeated: &Repeated) -> Result<bool, StoreError> {
     let owner = record::user_key(&repeated.user);
     let user = rows.get(Table::Users, &owner, record::user_condition)?;
@@ -179,7 +179,20 @@ fn is_as_it_was(rows: &Working<'_>, repeated: &Repeated) -> Result<bool, StoreEr
             return Ok(false);
         }
     }
-    Ok(revision_of(rows, &owner, &repeated.serial)? == Some(repeated.token))
+    let last = repeated
+        .serial
+        .iter()
+        .map(|serial| (serial, repeated.token));
+    let held = repeated
+        .held
+        .iter()
+        .map(|token| (&token.serial, token.revision));
+    for (serial, seen) in last.chain(held) {
+        if revision_of(rows, &owner, serial)? != Some(seen) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// What an attempt does to the row of its source. What a name is called is not to be read there: anyone may have

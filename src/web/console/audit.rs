@@ -22,7 +22,7 @@ use crate::web::console::stream::{Piece, Pieces};
 use crate::web::console::{acts, frame};
 use crate::web::text::Text;
 use crate::web::view::{Block, Field, Form, Input, Table};
-use crate::web::visit::{Signed, stands};
+use crate::web::visit::{Signed, is_live};
 
 /// The filters, as the address says them.
 #[derive(Clone, Default, Deserialize)]
@@ -260,8 +260,8 @@ async fn write_all(
         if wanted.before.is_none() {
             return;
         }
-        // A browser may take its time for a file, and the person may be one no more.
-        let goes_on = !desk.app.stopping().is_cancelled() && stands(desk, signed);
+        // A browser may take its time for a file, and the session may have ended meanwhile.
+        let goes_on = !desk.app.stopping().is_cancelled() && is_live(desk, signed);
         let query = wanted.query(EXPORT);
         let next = if goes_on {
             desk.read::<ListAudit>(&caller, (), &query).await.ok()

@@ -223,21 +223,28 @@ pub(super) async fn show(
         Block::Actions(forms),
     ]));
     blocks.extend(packets(t, &client));
-    let profile = client.profile.as_deref().and_then(profile::profile);
-    if let Some(profile) = profile.filter(|profile| !profile.enter.is_empty()) {
-        blocks.push(Block::Heading(
-            t.with("clients.steps", &[("appliance", profile.appliance)]),
-        ));
-        let steps = profile.enter.iter().chain(profile.known);
-        let steps = steps.map(|fact| {
-            (
-                t.said(fact.about).replace('`', ""),
-                vec![Piece::Said(t.said(fact.says).to_owned())],
-            )
-        });
-        blocks.push(Block::Card(vec![Block::Facts(steps.collect())]));
-    }
+    blocks.extend(steps(t, &client));
     frame::page(&signed, client.name, blocks).answer(StatusCode::OK)
+}
+
+/// What is to be entered at an appliance, where its profile says so.
+fn steps(t: Text, client: &api::Client) -> Vec<Block> {
+    let profile = client.profile.as_deref().and_then(profile::profile);
+    let Some(profile) = profile.filter(|profile| !profile.enter.is_empty()) else {
+        return Vec::new();
+    };
+    let steps = profile.enter.iter().chain(profile.known);
+    let steps = steps.map(|fact| {
+        (
+            t.said(fact.about).replace('`', ""),
+            vec![Piece::Said(t.said(fact.says).to_owned())],
+        )
+    });
+    let title = t.with("clients.steps", &[("appliance", profile.appliance)]);
+    vec![
+        Block::Heading(title),
+        Block::Card(vec![Block::Facts(steps.collect())]),
+    ]
 }
 
 /// What became of a client's packets, where any came.

@@ -629,26 +629,30 @@ fn all_that_refuses_a_start_is_said_at_once() {
 fn a_check_looks_for_the_master_key() {
     let site = Site::new();
     let config = site.path().join("oncegate.toml");
-    for (master, wanted) in [
-        (
-            "env:OG_TEST_NO_KEY",
-            "OG_TEST_NO_KEY does not hold the master key",
-        ),
-        ("file:nothere.key", "nothere.key is missing"),
-    ] {
+    let keyed = |master: &str| {
         std::fs::write(&config, format!("[keys]\nmaster = \"{master}\"\n")).unwrap();
-        for (words, code) in [(&["config", "check"][..], 1), (&["serve"], 2)] {
-            let output = site.run(words);
-            let text = said(&output);
-            assert_eq!(output.status.code(), Some(code), "{words:?}: {text}");
-            assert!(text.contains("oncegate.toml:2: `keys.master`: "), "{text}");
-            assert!(text.contains(wanted), "no {wanted} in {text}");
-        }
+    };
+    keyed("file:nothere.key");
+    for (words, code) in [(&["config", "check"][..], 1), (&["serve"], 2)] {
+        let output = site.run(words);
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {text}");
+        assert!(text.contains("oncegate.toml:2: `keys.master`: "), "{text}");
+        assert!(text.contains("nothere.key is missing"), "{text}");
     }
-    // Of a credential of systemd a shell knows nothing.
-    std::fs::write(&config, "[keys]\nmaster = \"credential:master.key\"\n").unwrap();
-    let checked = site.run(&["config", "check"]);
-    assert_eq!(checked.status.code(), Some(0), "{}", said(&checked));
+    // Of a credential of systemd, and of a variable of the daemon's, a shell knows nothing.
+    for master in ["credential:master.key", "env:OG_TEST_NO_KEY"] {
+        keyed(master);
+        let checked = site.run(&["config", "check"]);
+        assert_eq!(checked.status.code(), Some(0), "{}", said(&checked));
+    }
+    let served = site.run(&["serve"]);
+    let text = said(&served);
+    assert_eq!(served.status.code(), Some(3), "{text}");
+    assert!(
+        text.contains("OG_TEST_NO_KEY does not hold the master key"),
+        "{text}"
+    );
 }
 
 /// A webhook without its key would stay silent, and records without their token would not be taken.

@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use oncegate::admin::ClientPatch;
-use oncegate::model::audit::Channel;
+use oncegate::model::audit::{Channel, Event};
+use oncegate::model::kind::Kind;
 use oncegate::model::reason::{Decision, Reason};
+use oncegate::otp::card;
+use oncegate::store::AuditQuery;
 use serde_json::json;
 
 use crate::message::channels::{hotp, lab};
 use crate::support::expected::PASSWORD;
-use crate::support::lab::Lab;
-use crate::support::postbox::Postbox;
+use crate::support::lab::{Lab, key};
+use crate::support::postbox::{Postbox, issued_token, octets};
 
 /// Another code of six digits, which no token makes.
 fn other(code: &str) -> String {
@@ -231,5 +234,103 @@ async fn of_two_right_answers_after_a_wrong_one_one_counts() {
         let mut heard = [one.decision, two.decision];
         heard.sort();
         assert_eq!(heard, ["accept", "reject"], "round {round}");
+    }
+}
+
+/// A code is for one client: at another one that asks for it a moment later the round cannot be finished, and
+/// nothing that is typed there counts. Of two rounds of its client only that is accepted which it was given back in.
+#[tokio::test]
+async fn a_code_is_for_one_client_and_answers_one_round() {
+    let lab = lab().await;
+    let postbox = Postbox::of(&lab);
+    let begin = async |policy: &str| {
+        let body = json!({ "user": "alice", "factor": "sms" });
+        let begun = lab.begin(policy, "/v1/challenges", body).await;
+        begun["id"].as_str().expect("an id").to_owned()
+    };
+    let (one, elsewhere) = (begin("codes").await, begin("staff").await);
+    let query = AuditQuery {
+        user: Some(key("alice").to_string()),
+        limit: 16,
+        ..AuditQuery::default()
+    };
+    let records = lab.service().core.store().audit(query).await.unwrap();
+    let told = records.iter().any(|record| {
+        let Event::Change(event) = &record.event else {
+            return false;
+        };
+        let detail = event.detail.as_deref().unwrap_or_default();
+        event.action == "code_refuse" && detail.contains("for another client")
+    });
+    assert!(told, "{records:?}");
+    let two = begin("codes").await;
+    let code = postbox.code(1).await;
+    assert_eq!(postbox.count(), 1);
+    let body =
+        json!({ "user": "alice", "password": PASSWORD, "otp": code, "challenge": elsewhere });
+    assert_eq!(lab.http("staff", body).await.decision, "reject");
+    let decision = lab.decision("alice").await;
+    assert_eq!(
+        (decision.reason.as_str(), decision.failures),
+        ("stale_challenge", 0)
+    );
+    let body = json!({ "user": "alice", "otp": code, "challenge": one });
+    assert_eq!(lab.http("codes", body).await.decision, "accept");
+    for (policy, id, standing) in [
+        ("codes", &one, "accepted"),
+        ("codes", &two, "pending"),
+        ("staff", &elsewhere, "pending"),
+    ] {
+        assert_eq!(lab.standing(policy, id).await, standing);
+    }
+    // The next message may leave, and is for whom it is asked for then.
+    lab.clock.advance(Duration::from_mins(1));
+    let next = begin("staff").await;
+    let code = postbox.code(2).await;
+    let body = json!({ "user": "alice", "password": PASSWORD, "otp": code, "challenge": next });
+    assert_eq!(lab.http("staff", body).await.decision, "accept");
+    assert_eq!(lab.standing("staff", &next).await, "accepted");
+}
+
+/// The sighting: a card's cells were taken for minutes after the poll had said `expired`.
+#[tokio::test]
+async fn a_challenge_ends_when_its_poll_says_so() {
+    let lab = lab().await;
+    let postbox = Postbox::of(&lab);
+    issued_token(&lab, "alice", Kind::Card, "CARD-20481482", "").await;
+    let cells = octets("CARD-20481482");
+    let cells = card::answer(&cells, 482, card::pair(&cells, 1)).unwrap();
+    let cells = cells.expose().expose().to_owned();
+    // A code that is sent lives longer than a challenge of a login.
+    for (factor, life, right) in [("card", 120_u64, "card_ok"), ("sms", 180, "sms_ok")] {
+        let begin = async || {
+            let body = json!({ "user": "alice", "factor": factor });
+            let begun = lab.begin("staff", "/v1/challenges", body).await;
+            assert_eq!(begun["expires_in"], life, "{factor}");
+            begun["id"].as_str().unwrap().to_owned()
+        };
+        let typed = async |message: usize| match factor {
+            "card" => cells.clone(),
+            _ => postbox.code(message).await,
+        };
+        let answer = async |id: &str, otp: &str| {
+            let body =
+                json!({ "user": "alice", "password": PASSWORD, "otp": otp, "challenge": id });
+            lab.http("staff", body).await;
+            lab.reason("alice").await
+        };
+        let id = begin().await;
+        let otp = typed(1).await;
+        lab.clock.advance(Duration::from_secs(life));
+        assert_eq!(lab.standing("staff", &id).await, "expired", "{factor}");
+        assert_eq!(answer(&id, &otp).await, "stale_challenge", "{factor}");
+        let id = begin().await;
+        let otp = typed(2).await;
+        lab.clock.advance(Duration::from_millis(life * 1000 - 1));
+        assert_eq!(lab.standing("staff", &id).await, "pending", "{factor}");
+        // Without what says when it ends it is none.
+        let (cut, _) = id.split_once('.').unwrap();
+        assert_eq!(answer(cut, &otp).await, "stale_challenge", "{factor}");
+        assert_eq!(answer(&id, &otp).await, right);
     }
 }

@@ -278,6 +278,12 @@ async fn the_audit_is_kept_up_to_a_size() {
         .await
         .unwrap();
     let began = Instant::now();
+    // What the pruning itself puts on record may begin another file.
+    let all = files(dir.path(), "log-");
+    let lengths = all
+        .iter()
+        .filter_map(|path| Some(std::fs::metadata(path).ok()?.len()));
+    let most = most + lengths.max().unwrap_or_default();
     while size("log-") > most {
         assert!(
             began.elapsed() < Duration::from_secs(10),

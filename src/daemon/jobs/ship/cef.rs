@@ -35,7 +35,7 @@ fn decision(event: &DecisionEvent) -> (&str, String, u8) {
     // What was answered has a name, and what was decided a severity.
     let (name, severity) = match (event.decision, event.reason.decision()) {
         (Decision::Accept, _) => ("login accepted", 1),
-        (Decision::Challenge, Decision::Reject) => ("login challenged in vain", 5),
+        (Decision::Challenge, Decision::Reject) => ("login rejected behind a challenge", 5),
         (Decision::Challenge, _) => ("login challenged", 1),
         (Decision::Reject, Decision::Challenge) => ("login rejected, right so far", 1),
         (Decision::Reject, _) if event.locked => ("login rejected, user locked", 8),
@@ -146,7 +146,7 @@ mod tests {
             (
                 Decision::Challenge,
                 Reason::UnknownUser,
-                "|unknown_user|login challenged in vain|5|",
+                "|unknown_user|login rejected behind a challenge|5|",
             ),
             (
                 Decision::Reject,

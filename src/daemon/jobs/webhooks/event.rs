@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::config::webhooks::Topic;
-use crate::model::audit::{AuditRecord, ChangeEvent, Changed, DecisionEvent, Event, Purpose};
+use crate::model::audit::{AuditRecord, ChangeEvent, DecisionEvent, Event, Purpose};
 use crate::model::id::Serial;
 use crate::model::reason::Decision;
 use crate::time::UnixTime;
@@ -47,7 +47,7 @@ type Found<'r> = (Topic, &'r str, Map<String, Value>);
 
 fn decision<'r>(record: &AuditRecord, event: &'r DecisionEvent) -> Option<Found<'r>> {
     let accepted = event.decision == Decision::Accept;
-    let activated = activated(record).filter(|_| accepted);
+    let activated = record.activated().filter(|_| accepted);
     let (topic, word) = if event.locked {
         (Topic::Locks, "user_locked")
     } else if accepted && event.purpose == Purpose::Enrol {
@@ -67,17 +67,6 @@ fn decision<'r>(record: &AuditRecord, event: &'r DecisionEvent) -> Option<Found<
         "failures": event.locked.then_some(event.failures),
     });
     Some((topic, word, object(data)))
-}
-
-/// The token that came into use by it: of a login in rounds not always the one that decided.
-fn activated(record: &AuditRecord) -> Option<&str> {
-    let mut changes = record.changes.iter();
-    changes.find_map(|one| {
-        let token = one.record.as_deref()?.strip_prefix("token ")?;
-        let active =
-            matches!(&one.change, Changed::Text { after: Some(after), .. } if after == "active");
-        (one.field == "state" && active).then_some(token)
-    })
 }
 
 fn change(event: &ChangeEvent) -> Option<Found<'_>> {

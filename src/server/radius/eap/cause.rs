@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use crate::login;
 use crate::radius::eap::kind;
-use crate::server::radius::eap::tunnel::TunnelError;
 
 /// Why. No names are in it: the audit's own field has that of the user.
 #[derive(Clone, Debug)]
@@ -38,7 +37,7 @@ impl Cause {
     }
 
     /// A tunnel ended before a login.
-    pub(super) fn tunnel(error: &TunnelError) -> Self {
+    pub(super) fn tunnel(error: &dyn std::error::Error) -> Self {
         Self(format!("EAP: a tunnel ended before a login: {error}").into())
     }
 }
