@@ -312,15 +312,15 @@ impl Reloader {
 
     fn certificate(&self, tls: &Tls, files: FilesOf, site: &Site) -> Result<(), Vec<String>> {
         // Without a pair in the file the one in use stays; that is a change for a restart.
-        let files = files(&site.config).or_else(|| files(&self.site.config));
-        let Some(files) = files else { return Ok(()) };
+        let Some(files) = files(&site.config) else {
+            return Ok(());
+        };
         tls.replace(&files.certificate, &files.key, self.service.core.now())
             .map_err(|error| vec![error.to_string()])
     }
 
     fn radius_certificate(&self, tls: &RadiusTls, site: &Site) -> Result<(), Vec<String>> {
-        let plan = site.config.radius.tls.as_ref();
-        let Some(plan) = plan.or(self.site.config.radius.tls.as_ref()) else {
+        let Some(plan) = &site.config.radius.tls else {
             return Ok(());
         };
         tls.replace(plan, self.service.core.now())

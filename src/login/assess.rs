@@ -441,8 +441,7 @@ impl Login {
             next: round.next,
             send: sends(case.rule, &round, &slots, opens),
             stage: if opens { Stage::Opening } else { Stage::Round },
-            // A keyword alone answers nothing: remembering it would let anybody fill the memory. But where something
-            // was proven, that must not serve for a second login.
+            // A keyword alone answers nothing and fills no memory; but what was proven before serves for one login.
             answers: answers.map(|opened| case.answer(opened, ticket.as_ref())),
         };
         drop((slots, remaining));

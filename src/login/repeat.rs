@@ -202,13 +202,8 @@ impl Login {
             token: rests.token,
             held: held.clone(),
         });
-        let mut attempt = attempt(
-            request,
-            given.first,
-            (user.to_string(), policy),
-            evidence,
-            at,
-        );
+        let whose = (user.to_string(), policy);
+        let mut attempt = attempt(request, given.first, whose, evidence, at);
         attempt.rule = Some(Arc::clone(label));
         let Ok(verdict) = self.core.store.attempt(attempt).await? else {
             return Ok(None);
