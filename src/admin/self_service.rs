@@ -176,7 +176,10 @@ impl Admin {
                 };
                 let evidence = Evidence::Refused(reason);
                 let typed = self.core.called(asked.0.client, asked.0.user);
-                let attempt = attempt(asked, typed, (Purpose::Confirm, evidence));
+                let attempt =
+                    asked
+                        .0
+                        .attempt((asked.1, asked.2), typed, (Purpose::Confirm, evidence));
                 self.refuse(None, Attempt { note, ..attempt }).await?;
             }
         }
@@ -320,7 +323,7 @@ impl Admin {
             let found = self.evidence(asked_at, key, asked, place).await?;
             let typed = || self.core.called(asked_at.0.client, asked_at.0.user);
             let name = key.map_or_else(typed, UserKey::joined);
-            let attempt = attempt(asked_at, name, (Purpose::Enrol, found));
+            let attempt = request.attempt((policy, asked_at.2), name, (Purpose::Enrol, found));
             Ok::<_, CoreError>((attempt, ()))
         };
         let (verdict, ()) = self.login.settle_with(key, true, gather).await?;
@@ -535,23 +538,6 @@ fn rule_of<'p>((request, policy, at): AskedAt<'_, 'p>, view: &View) -> Result<&'
     }
     let rule = policy.decide(&facts(request, view, at)).rule();
     rule.ok_or(Reason::NoRule)
-}
-
-/// What a client has presented for something else than a login, in the name of `user`.
-fn attempt(
-    (request, policy, at): AskedAt<'_, '_>,
-    user: String,
-    (purpose, evidence): (Purpose, Evidence),
-) -> Attempt {
-    Attempt {
-        deadline: request.deadline,
-        user,
-        client: request.client.name.as_str().into(),
-        method: request.method.into(),
-        source: request.source,
-        lockout: policy.lockout,
-        ..Attempt::outside_login((request.id, at), request.channel, purpose, evidence)
-    }
 }
 
 /// Compares the code in addition with all tokens that give such codes.

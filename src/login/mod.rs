@@ -356,7 +356,7 @@ fn earlier(progress: Option<&Progress<'_>>) -> Vec<Proven> {
     held.unwrap_or_default()
 }
 
-/// The tokens of all rounds as they are after the accept: a first right code has activated a pending one, which is a
+/// The tokens of earlier rounds as they are after the accept: a first right code has activated a pending one, which is a
 /// change of its record.
 fn held(progress: &Progress<'_>) -> Vec<Proven> {
     let held = progress.held.iter();

@@ -374,7 +374,7 @@ impl Login {
     }
 }
 
-/// What an accept rested on: the token that decided, those of all rounds, the rule, and the records.
+/// What an accept rested on: the token that decided, those of earlier rounds, the rule, and the records.
 type Rested<'r> = (
     Option<&'r Serial>,
     &'r [Proven],
@@ -424,17 +424,10 @@ fn attempt(
     at: UnixTime,
 ) -> Attempt {
     Attempt {
-        deadline: request.deadline,
-        user,
-        client: request.client.name.as_str().into(),
-        method: request.method.into(),
-        source: request.source,
-        origin: request.origin.cloned(),
         note: Note {
             always: Some(format!("the answer to {first} again")),
             ..Note::default()
         },
-        lockout: policy.lockout,
-        ..Attempt::outside_login((request.id, at), request.channel, Purpose::Login, evidence)
+        ..request.attempt((policy, at), user, (Purpose::Login, evidence))
     }
 }

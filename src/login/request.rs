@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::login::Presented;
-use crate::model::attempt::Proven;
-use crate::model::audit::{Channel, Origin};
+use crate::model::attempt::{Attempt, Evidence, Proven};
+use crate::model::audit::{Channel, Origin, Purpose};
 use crate::model::client::Client;
 use crate::model::credential::Knowledge;
 use crate::model::id::{RequestId, Serial};
@@ -58,6 +58,26 @@ pub struct LoginRequest<'a> {
 }
 
 impl LoginRequest<'_> {
+    /// An attempt in the name of `user` that no rule decides: an answer that is given again, or what is presented for
+    /// something else than a login.
+    pub(crate) fn attempt(
+        &self,
+        (policy, at): (&Policy, UnixTime),
+        user: String,
+        (purpose, evidence): (Purpose, Evidence),
+    ) -> Attempt {
+        Attempt {
+            deadline: self.deadline,
+            user,
+            client: self.client.name.as_str().into(),
+            method: self.method.into(),
+            source: self.source,
+            origin: self.origin.cloned(),
+            lockout: policy.lockout,
+            ..Attempt::outside_login((self.id, at), self.channel, purpose, evidence)
+        }
+    }
+
     /// What the audit says of a credential that is not looked at.
     pub(crate) fn presented_by(&self) -> String {
         if let Presented::Response(Some(response)) = self.presented
@@ -162,7 +182,7 @@ pub struct Accepted {
     pub user: UserKey,
     /// With which token; none where the rule asks for no code.
     pub serial: Option<Serial>,
-    /// The tokens whose codes were right in all the rounds, with the revisions that their records have now.
+    /// The tokens whose codes were right in earlier rounds, with the revisions that their records have after the accept.
     pub(crate) held: Vec<Proven>,
     /// Strength of the factors, 1 to 3 (SP 800-63B levels).
     pub assurance: u8,

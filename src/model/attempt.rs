@@ -239,7 +239,7 @@ pub struct Repeated {
     pub serial: Option<Serial>,
     /// Revision of its record.
     pub token: u64,
-    /// The tokens of all rounds.
+    /// The tokens of earlier rounds.
     pub held: Vec<Proven>,
 }
 

@@ -7,7 +7,7 @@
 //! Threat: anyone at a session that was left open makes a token of their own a way into the account, for good. So the
 //! session alone is not enough.
 
-use crate::admin::self_service::{AskedAt, SelfService, attempt};
+use crate::admin::self_service::{AskedAt, SelfService};
 use crate::admin::tokens::resync;
 use crate::admin::{Admin, AdminError, Assigned};
 use crate::core::policy_of;
@@ -69,7 +69,11 @@ impl Admin {
         });
         let Some((token, state)) = found else {
             let missing = Evidence::Refused(Reason::NoToken);
-            let missing = attempt(asked, key.joined(), (Purpose::Confirm, missing));
+            let missing = asked.0.attempt(
+                (asked.1, asked.2),
+                key.joined(),
+                (Purpose::Confirm, missing),
+            );
             self.refuse(Some(&key), noted(missing, serial)).await?;
             return refused();
         };
@@ -106,7 +110,11 @@ impl Admin {
                 ..compared.clone()
             };
             let evidence = Evidence::Compared(settle::compared(&view, vec![wrong]));
-            let wrong = attempt(asked, user.joined(), (Purpose::Confirm, evidence));
+            let wrong = asked.0.attempt(
+                (asked.1, asked.2),
+                user.joined(),
+                (Purpose::Confirm, evidence),
+            );
             Ok::<_, AdminError>((noted(wrong, &compared.serial), ()))
         };
         self.login.settle_with(Some(user), true, gather).await?;

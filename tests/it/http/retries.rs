@@ -136,3 +136,33 @@ async fn a_challenge_is_given_again_as_it_was() {
     let retry = ask(&app.keyed, idempotent(&key, "one", &asked)).await;
     assert_eq!(retry.body, first.body);
 }
+
+/// The last round asks for no code, and does not say again what the rule's condition looked at.
+#[tokio::test]
+async fn the_accept_of_a_login_in_rounds_is_given_again() {
+    let app = TestApp::with(
+        "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"otp\", \"password\"]\n\
+         present = \"challenge\"\nwhen = { network = \"192.0.2.0/24\" }\n",
+        false,
+    );
+    let serial = app.user_with("alice", Kind::Totp, true).await;
+    let password = json!({ "password": "correct horse battery" });
+    let set = app.admin("PATCH", "/v1/admin/users/alice", Some(password));
+    assert_eq!(set.await.status, 200);
+    let key = app.key("web", Scope::Verify, None).await;
+    let asked = json!({ "user": "alice", "otp": app.code(0), "client_ip": "192.0.2.7" });
+    let first = ask(&app.keyed, idempotent(&key, "one", &asked)).await;
+    let id = first.json()["challenge"]["id"].clone();
+    let asked = json!({ "user": "alice", "password": "correct horse battery", "challenge": id });
+    let accepted = ask(&app.keyed, idempotent(&key, "two", &asked)).await;
+    assert_eq!(accepted.json()["decision"], "accept", "{accepted:?}");
+    let retry = ask(&app.keyed, idempotent(&key, "two", &asked)).await;
+    assert_eq!(retry.body, accepted.body);
+    assert_eq!(recorded(&app, &retry).await["reason"], "repeated_ok");
+    // The token of the first round counts for it as that of the last.
+    let suspend = format!("/v1/admin/tokens/{serial}/suspend");
+    let suspended = app.admin("POST", &suspend, None).await;
+    assert!(suspended.status.is_success(), "{suspended:?}");
+    let late = ask(&app.keyed, idempotent(&key, "two", &asked)).await;
+    assert_eq!(late.json()["decision"], "reject");
+}

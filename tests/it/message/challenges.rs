@@ -334,3 +334,35 @@ async fn a_challenge_ends_when_its_poll_says_so() {
         assert_eq!(answer(&id, &otp).await, right);
     }
 }
+
+/// A word that asks for a code answers nothing, but what was proven before goes with it: else one password, or one code,
+/// would serve for login after login.
+#[tokio::test]
+async fn what_was_proven_is_of_one_login() {
+    let lab = lab().await;
+    let postbox = Postbox::of(&lab);
+    let ask = async || {
+        let body = json!({ "user": "alice", "password": PASSWORD });
+        lab.http("staff", body)
+            .await
+            .challenge
+            .expect("a challenge")
+    };
+    let answer = async |id: &str, otp: &str| {
+        let body = json!({ "user": "alice", "otp": otp, "challenge": id });
+        lab.http("staff", body).await
+    };
+    let answered = ask().await;
+    assert_eq!(answer(&answered, &hotp(0)).await.decision, "accept");
+    assert_eq!(answer(&answered, "sms").await.decision, "reject");
+    assert_eq!(lab.reason("alice").await, "stale_challenge");
+    assert_eq!(postbox.count(), 0);
+
+    let begun = ask().await;
+    let sent = answer(&begun, "sms").await.challenge.expect("a challenge");
+    assert_eq!(lab.standing("staff", &begun).await, "pending");
+    assert_eq!(answer(&begun, &hotp(1)).await.decision, "reject");
+    assert_eq!(lab.reason("alice").await, "stale_challenge");
+    let code = postbox.code(1).await;
+    assert_eq!(answer(&sent, &code).await.decision, "accept");
+}
